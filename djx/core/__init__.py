@@ -1,0 +1,36 @@
+"""What every other part stands on: key streams, named leaves, digests, safe norms.
+
+Names load when they are first asked for: `djx.core.errors` needs no JAX.
+"""
+
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+
+if _TYPE_CHECKING:
+    from ._digest import (
+        combine_digests as combine_digests,
+        leaf_digest as leaf_digest,
+        tree_digest as tree_digest,
+    )
+    from ._keys import seed_keys as seed_keys, stream_key as stream_key
+    from ._norms import safe_rms as safe_rms
+    from ._tree import leaf_names as leaf_names
+
+_WHERE = {
+    "combine_digests": "_digest",
+    "leaf_digest": "_digest",
+    "leaf_names": "_tree",
+    "safe_rms": "_norms",
+    "seed_keys": "_keys",
+    "stream_key": "_keys",
+    "tree_digest": "_digest",
+}
+
+__all__ = list(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str):
+    if name in _WHERE:
+        return getattr(_importlib.import_module(f".{_WHERE[name]}", __name__), name)
+    raise AttributeError(f"module 'djx.core' has no attribute {name!r}")

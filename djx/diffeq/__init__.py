@@ -1,0 +1,21 @@
+"""Differential equations: regularisers and statistics on diffrax's own objects."""
+
+from ._accumulate import (
+    AbstractAccumulator as AbstractAccumulator,
+    AccumulatingSolver as AccumulatingSolver,
+    Step as Step,
+)
+from ._estimates import (
+    ErrorIntegral as ErrorIntegral,
+    scaled_error as scaled_error,
+    stiffness_estimate as stiffness_estimate,
+    StiffnessIntegral as StiffnessIntegral,
+)
+from ._local import (
+    BiasedSample as BiasedSample,
+    local_penalty as local_penalty,
+    sample_time as sample_time,
+    UnbiasedSample as UnbiasedSample,
+)
+from ._statistics import field_evaluations as field_evaluations
+from ._steer import steer_end_time as steer_end_time

@@ -1,0 +1,88 @@
+import abc
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+from jaxtyping import Array, PyTree
+
+
+class Step(NamedTuple):
+    """One attempted step of a solver, as its accumulators see it."""
+
+    t0: Array
+    t1: Array
+    y0: PyTree
+    y1: PyTree
+    y_error: PyTree | None
+    dense_info: dict[str, Any]
+
+
+class AbstractAccumulator(eqx.Module):
+    """A running quantity over the accepted steps of a solve."""
+
+    @abc.abstractmethod
+    def init(self, y0: PyTree) -> PyTree:
+        """The value before the first step."""
+
+    @abc.abstractmethod
+    def update(self, value: PyTree, step: Step) -> PyTree:
+        """The value after one more accepted step."""
+
+
+class AccumulatingSolver(diffrax.AbstractAdaptiveSolver):
+    """Wraps an embedded solver and carries accumulators along its accepted steps.
+
+    The running values live in the solver state: the integration loop keeps that for
+    accepted steps only, so a rejected attempt leaves no trace. Read them from
+    `solution.solver_state[1]` of a solve with `SaveAt(..., solver_state=True)`.
+    `RecursiveCheckpointAdjoint` and `DirectAdjoint` differentiate them.
+    `BacksolveAdjoint` and `ImplicitAdjoint` do not; with those use only the
+    accumulators that need no gradient.
+    """
+
+    solver: diffrax.AbstractAdaptiveSolver
+    accumulators: PyTree
+
+    @property
+    def term_structure(self):
+        return self.solver.term_structure
+
+    @property
+    def interpolation_cls(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.solver.interpolation_cls
+
+    @property
+    def term_compatible_contr_kwargs(self):
+        return self.solver.term_compatible_contr_kwargs
+
+    def order(self, terms):
+        return self.solver.order(terms)
+
+    def strong_order(self, terms):
+        return self.solver.strong_order(terms)
+
+    def error_order(self, terms):
+        return self.solver.error_order(terms)
+
+    def init(self, terms, t0, t1, y0, args):
+        inner = self.solver.init(terms, t0, t1, y0, args)
+        return inner, _map(lambda acc: acc.init(y0), self.accumulators)
+
+    def func(self, terms, t0, y0, args):
+        return self.solver.func(terms, t0, y0, args)
+
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        inner, values = solver_state
+        y1, y_error, dense_info, inner, result = self.solver.step(
+            terms, t0, t1, y0, args, inner, made_jump
+        )
+        step = Step(t0, t1, y0, y1, y_error, dense_info)
+        values = _map(lambda acc, v: acc.update(v, step), self.accumulators, values)
+        return y1, y_error, dense_info, (inner, values), result
+
+
+def _map(fn, accumulators, *rest):
+    return jax.tree.map(
+        fn, accumulators, *rest, is_leaf=lambda x: isinstance(x, AbstractAccumulator)
+    )

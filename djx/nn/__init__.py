@@ -1,0 +1,52 @@
+"""Flax modules as Equinox modules, and weight interchange.
+
+Names are imported on first use, so that `import djx.nn` does not import Flax.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from djx.nn import linen, nnx, weights
+    from djx.nn.linen import LinenModule, from_linen
+    from djx.nn.nnx import NNXModule, from_nnx
+    from djx.nn.weights import WeightError, flatten, from_bytes, to_bytes, unflatten
+
+__all__ = [
+    "LinenModule",
+    "NNXModule",
+    "WeightError",
+    "flatten",
+    "from_bytes",
+    "from_linen",
+    "from_nnx",
+    "linen",
+    "nnx",
+    "to_bytes",
+    "unflatten",
+    "weights",
+]
+
+_HOME = {
+    "LinenModule": "linen",
+    "from_linen": "linen",
+    "NNXModule": "nnx",
+    "from_nnx": "nnx",
+    "WeightError": "weights",
+    "flatten": "weights",
+    "from_bytes": "weights",
+    "to_bytes": "weights",
+    "unflatten": "weights",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOME:
+        return import_module(f"{__name__}.{name}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

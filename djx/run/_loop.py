@@ -1,0 +1,181 @@
+"""The loop: dispatch a chunk, read the one before, evaluate, save, stop."""
+
+import collections
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ._checkpoint import CheckpointStore, from_host, to_host
+from ._metrics import Recorder
+from ._program import Lanes, Program
+from ._schema import EarlyStop
+
+
+class Outcome(NamedTuple):
+    """Where a program's lanes stand when the loop lets go of them."""
+
+    leaves: list[np.ndarray]
+    step: int
+    finished: bool
+    seconds: dict[str, float]
+
+
+def run_program(
+    program: Program,
+    recorder: Recorder,
+    store: CheckpointStore | None,
+    *,
+    resume_step: int | None,
+    facts: dict[str, Any],
+    stop_asked: Callable[[], bool],
+    advanced: Callable[[int], None],
+    say: Callable[[str], None],
+) -> Outcome:
+    """Takes a program's lanes from their last checkpoint, or the start, to the end.
+
+    Args:
+        program: what to run.
+        recorder: takes the metrics.
+        store: where checkpoints are read and written; None keeps none.
+        resume_step: the checkpoint to go on from; the newest whole one if None.
+        facts: what checkpoints should say about the run.
+        stop_asked: whether to save and let go at the next opportunity.
+        advanced: is told after how many steps the loop has dispatched.
+        say: is told about damaged checkpoints.
+
+    Returns:
+        The state, on the host, of the lanes proper.
+    """
+    config, lanes = program.config.train, program.lanes
+    for arm in program.arms:
+        for name, kind in program.metric_names.items():
+            recorder.types[f"{arm}.train.{name}"] = kind
+        for name, kind in program.evaluated_types.items():
+            recorder.types[f"{arm}.eval.{name}"] = kind
+    saved = None
+    if store is not None:
+        like, count = program.state_shapes, len(lanes)
+        saved = store.restore(like, count, resume_step, say)
+    if saved is not None:
+        recorder.rewind(saved.manifest["metrics_bytes"])
+        if saved.manifest["finished"]:
+            advanced(saved.step)
+            return Outcome(saved.leaves, saved.step, True, program.seconds)
+        program.compile()
+        step = saved.step
+        leaves = program.pad(from_host(saved.leaves, program.state_shapes))
+    else:
+        recorder.rewind(facts["metrics_bytes"])
+        program.compile()
+        step, leaves = 0, program.start()
+    stopping = Stopping(config.early_stop, lanes, recorder)
+    pending: collections.deque[Callable[[], None]] = collections.deque()
+    advanced(step)
+    began = time.perf_counter()
+
+    def flush(keep: int = 0) -> None:
+        while len(pending) > keep:
+            pending.popleft()()
+
+    def save(finished: bool) -> list[np.ndarray]:
+        flush()
+        host = program.unpad(to_host(leaves))
+        if store is not None:
+            position = recorder.position()
+            kept = facts | {"metrics_bytes": position, "finished": finished}
+            store.save(step, host, program.state_shapes, kept)
+        return host
+
+    def next_boundary() -> int:
+        ends = [step - step % program.chunk + program.chunk, config.steps]
+        if config.eval_every:
+            ends.append(step - step % config.eval_every + config.eval_every)
+        return min(ends)
+
+    finished = step >= config.steps or not stopping.active.any()
+    while not finished:
+        end = next_boundary()
+        counts = np.where(stopping.active, end - step, 0)
+        leaves, metrics = program.advance(leaves, step, counts)
+        flush()  # the chunk before, while this one runs
+        last = end == config.steps
+        pending.append(_train_reader(recorder, lanes, step, counts, metrics, last))
+        step = end
+        advanced(step)
+        if last or (config.eval_every and step % config.eval_every == 0):
+            values = program.evaluate(leaves, step)
+            active = stopping.active.copy()
+            pending.append(_eval_reader(recorder, lanes, step, active, values))
+            if stopping.rule is not None:
+                flush()
+                for index in stopping.update():
+                    recorder.release(index, lanes[index])
+        finished = last or not stopping.active.any()
+        aligned = step % config.log_every == 0
+        if aligned and not finished:
+            if stop_asked():
+                break
+            if store is not None and store.due(step):
+                save(finished=False)
+    host = save(finished)
+    seconds = program.seconds | {"run": time.perf_counter() - began}
+    return Outcome(host, step, finished, seconds)
+
+
+class Stopping:
+    """Which lanes still run: early stopping, replayed from the recorded evaluations."""
+
+    def __init__(
+        self, rule: EarlyStop | None, lanes: list[tuple[str, int]], recorder: Recorder
+    ):
+        self.rule = rule
+        self.active = np.ones(len(lanes), bool)
+        self._lanes = lanes
+        self._recorder = recorder
+        self.update()
+
+    def update(self) -> list[int]:
+        """Reads the evaluations so far; returns the lanes that have just stopped."""
+        if self.rule is None:
+            return []
+        stopped = []
+        series = self._recorder.series()
+        for index, lane in enumerate(self._lanes):
+            if self.active[index] and lane in series:
+                values = series[lane].evaluated.get(self.rule.metric, np.empty(0))
+                if _patience_spent(values, self.rule):
+                    self.active[index] = False
+                    stopped.append(index)
+        return stopped
+
+
+def _patience_spent(values: np.ndarray, rule: EarlyStop) -> bool:
+    sign = 1.0 if rule.mode == "min" else -1.0
+    best, waited = np.inf, 0
+    for value in sign * np.asarray(values, float):
+        if value < best - rule.min_delta:
+            best, waited = value, 0
+        else:
+            waited += 1
+        if waited >= rule.patience:
+            return True
+    return False
+
+
+def _train_reader(recorder, lanes, step, counts, metrics, last) -> Callable[[], None]:
+    def read():
+        host = {k: np.asarray(v) for k, v in jax.device_get(metrics).items()}
+        recorder.train(lanes, step + 1, counts, host, last=last)
+
+    return read
+
+
+def _eval_reader(recorder, lanes, step, active, values) -> Callable[[], None]:
+    def read():
+        host = {k: np.asarray(v) for k, v in jax.device_get(values).items()}
+        recorder.evaluated(lanes, step, active, host)
+
+    return read

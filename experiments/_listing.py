@@ -1,0 +1,87 @@
+"""What the command line prints: lists, schemas, the claims table."""
+
+import json
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+
+def show_list(configs: str | Path = "configs") -> int:
+    """Prints every config with its description and expected time."""
+    import rich.console
+    import rich.table
+
+    from djx.core.errors import ConfigError
+    from djx.run._load import read_table
+
+    table = rich.table.Table(box=None, header_style="bold")
+    for head in ("experiment", "config", "tier", "expected", "description"):
+        table.add_column(head, overflow="fold")
+    for path in sorted(Path(configs).glob("*/*.toml")):
+        try:
+            content = read_table(path)
+        except ConfigError as error:
+            table.add_row("", str(path), "", "", str(error))
+            continue
+        seconds = content.get("budget_seconds")
+        table.add_row(
+            str(content.get("experiment", "")),
+            str(path),
+            content.get("tier", ""),
+            f"{seconds:.0f} s" if seconds else "",
+            content.get("description", ""),
+        )
+    rich.console.Console().print(table)
+    return 0
+
+
+def experiment_names() -> list[str]:
+    """The experiments: modules of this package that do not start with `_`."""
+    import experiments
+
+    tools = {"run", "claims"}
+    names = [m.name for m in pkgutil.iter_modules(experiments.__path__) if not m.ispkg]
+    return sorted(n for n in names if n not in tools and not n.startswith("_"))
+
+
+def schema(experiment: str) -> dict[str, Any]:
+    """JSON Schema of an experiment's config files, for editors."""
+    from djx.run._file_schema import file_schema
+    from djx.run._load import config_model, find_build
+
+    build = find_build(experiment, "", "experiments")
+    return file_schema(config_model(build))
+
+
+def write_schemas(folder: str | Path) -> int:
+    """Writes the schema of every experiment."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name in experiment_names():
+        path = Path(folder) / f"{name}.json"
+        path.write_text(json.dumps(schema(name), indent=1) + "\n")
+        print(path)
+    return 0
+
+
+def claims_table(results: Any) -> None:
+    """Prints claimed, measured and verdict, with the spread over seeds."""
+    import rich.console
+    import rich.table
+
+    from djx.run._report import number
+
+    if not results.claims:
+        return
+    table = rich.table.Table(box=None, header_style="bold")
+    for head in ("claim", "measure", "claimed", "measured", "over seeds", "verdict"):
+        table.add_column(head)
+    for row in results.claims:
+        table.add_row(
+            row.name,
+            row.measure,
+            row.bound,
+            number(row.value),
+            f"{number(row.low)} .. {number(row.high)}",
+            "[green]holds" if row.holds else "[red]FAILS",
+        )
+    rich.console.Console(width=None).print(table)

@@ -1,0 +1,274 @@
+"""Neural ODE classifier of handwritten digits, with the regularisers that speed it up.
+
+Sources: Pal et al. 2021 (ERNODE, SRNODE), Pal et al. 2023 (local regularisation),
+Ghosh et al. 2020 (STEER). The data are scikit-learn's 1797 digits of 8 x 8 pixels.
+"""
+
+import functools as ft
+from typing import Annotated, Any, Literal
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from pydantic import Field
+
+from djx import diffeq
+from djx.run import (
+    Config as BaseConfig,
+    epoch_batches,
+    Experiment,
+    make_optimiser,
+    Report,
+    Results,
+    Section,
+    supervised,
+    Traced,
+    trained_model,
+)
+from experiments import _neural_ode_figures as figures
+
+
+Weight = Annotated[
+    list[Annotated[float, Field(ge=0)]],
+    Field(min_length=2, max_length=2),
+    Traced(),
+]
+
+
+class Vanilla(Section):
+    """No regulariser."""
+
+    kind: Literal["none"]
+
+
+class Local(Section):
+    """The error of one step at a random time (Pal et al. 2023)."""
+
+    kind: Literal["local"]
+    sampling: Literal["unbiased", "biased"] = "unbiased"
+    """unbiased: uniform in time; biased: uniform over the accepted steps."""
+    weight: Weight
+    """At the first and the last step; exponential in between."""
+
+
+class Global(Section):
+    """The error or stiffness estimate summed over all steps (Pal et al. 2021)."""
+
+    kind: Literal["error", "stiffness"]
+    weight: Weight
+    """At the first and the last step; exponential in between."""
+
+
+class Steer(Section):
+    """A random end time in training (Ghosh et al. 2020)."""
+
+    kind: Literal["steer"]
+    half_width: Annotated[float, Field(gt=0, lt=1), Traced()] = 0.5
+    """Of the interval that the end time is drawn from, around 1."""
+
+
+Regulariser = Annotated[Vanilla | Local | Global | Steer, Field(discriminator="kind")]
+
+
+class Model(Section):
+    """The network and its solver."""
+
+    width: Annotated[int, Field(gt=0)] = 100
+    """Hidden units of the vector field."""
+    tolerance: Annotated[float, Field(gt=0)] = 1.4e-8
+    """Relative and absolute tolerance of the solver."""
+    max_steps: Annotated[int, Field(gt=0)] = 256
+    """Attempted steps after which a solve gives up."""
+
+
+class Config(BaseConfig):
+    """Neural ODE on digits."""
+
+    model: Model = Model()
+    regulariser: Regulariser = Vanilla(kind="none")
+
+
+class Net(eqx.Module):
+    """z = tanh(W1 [x; t] + b1), dx/dt = tanh(W2 [z; t] + b2); logits = W3 x(1) + b3."""
+
+    hidden: eqx.nn.Linear
+    field: eqx.nn.Linear
+    head: eqx.nn.Linear
+
+    def __init__(self, width: int, *, key):
+        keys = jr.split(key, 3)
+        self.hidden = eqx.nn.Linear(65, width, key=keys[0])
+        self.field = eqx.nn.Linear(width + 1, 64, key=keys[1])
+        self.head = eqx.nn.Linear(64, 10, key=keys[2])
+
+    def velocity(self, t, x, args=None):
+        """dx/dt of a batch; time is the last input of both layers."""
+        z = x
+        for layer in (self.hidden, self.field):
+            weight, time_weight = layer.weight[:, :-1], layer.weight[:, -1]
+            z = jnp.tanh(z @ weight.T + (t * time_weight + layer.bias))
+        return z
+
+    def logits(self, x):
+        """Class scores of a batch."""
+        return x @ self.head.weight.T + self.head.bias
+
+
+SOLVER = diffrax.Tsit5()
+
+
+def _velocity(t, x, net):
+    return net.velocity(t, x)
+
+
+TERM = diffrax.ODETerm(_velocity)
+
+
+def solve(net: Net, x, model: Model, *, end=1.0, accumulators=None, saveat=None):
+    """Takes a batch from time 0 to `end`, as one system with shared steps."""
+    solver, tolerance = SOLVER, model.tolerance
+    if accumulators:
+        solver = diffeq.AccumulatingSolver(SOLVER, accumulators)
+    return diffrax.diffeqsolve(
+        TERM,
+        solver,
+        t0=0.0,
+        t1=end,
+        dt0=None,
+        y0=x,
+        args=net,
+        saveat=saveat or diffrax.SaveAt(t1=True, solver_state=bool(accumulators)),
+        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+        # Room for every step that training meets: nothing is computed twice backwards.
+        adjoint=diffrax.RecursiveCheckpointAdjoint(checkpoints=64),
+        max_steps=model.max_steps,
+        throw=False,  # a failed solve is a metric, not a crash of the other lanes
+    )
+
+
+def penalised_solve(net: Net, x, config: Config, *, key):
+    """The training solve and what its regulariser adds to the loss, unweighted."""
+    model, regulariser, tolerance = (
+        config.model,
+        config.regulariser,
+        config.model.tolerance,
+    )
+    match regulariser:
+        case Global(kind="error"):
+            extra = diffeq.ErrorIntegral(rtol=tolerance, atol=tolerance)
+        case Global(kind="stiffness"):
+            extra = diffeq.StiffnessIntegral(SOLVER)
+        case Local(sampling="unbiased"):
+            time = diffeq.sample_time(0.0, 1.0, key=key)
+            extra = diffeq.UnbiasedSample(time, SOLVER)
+        case Local():
+            extra = diffeq.BiasedSample(key)
+        case Steer():
+            end = diffeq.steer_end_time(1.0, regulariser.half_width, key=key)
+            return solve(net, x, model, end=end), jnp.zeros(())
+        case _:
+            return solve(net, x, model), jnp.zeros(())
+    solution = solve(net, x, model, accumulators={"value": extra})
+    value = solution.solver_state[1]["value"]
+    if isinstance(regulariser, Local):
+        value = diffeq.local_penalty(
+            TERM, SOLVER, value, net, rtol=tolerance, atol=tolerance
+        )
+    return solution, value
+
+
+def build(config: Config) -> Experiment:
+    """The experiment of one arm."""
+    train, test = _digits(config.train.precision)
+    regulariser = config.regulariser
+
+    def init(key):
+        return Net(config.model.width, key=key)
+
+    def loss(net, batch, step, key):
+        x, labels = batch
+        solution, penalty = penalised_solve(net, x, config, key=key)
+        cross_entropy, accuracy = _score(net, solution.ys[0], labels)
+        total = cross_entropy
+        if isinstance(regulariser, Local | Global):
+            first, last = regulariser.weight
+            done = step / config.train.steps
+            total += penalty * _interpolate(first, last, done)
+        return total, {
+            "cross_entropy": cross_entropy,
+            "accuracy": accuracy,
+            "penalty": penalty,
+        } | _statistics(solution)
+
+    def evaluate(net, key):
+        del key
+        x, labels = map(jnp.asarray, test)
+        solution = solve(net, x, config.model)
+        cross_entropy, accuracy = _score(net, solution.ys[0], labels)
+        metrics = {"cross_entropy": cross_entropy, "accuracy": accuracy}
+        return metrics | _statistics(solution)
+
+    return supervised(
+        init,
+        loss,
+        epoch_batches(train, config.train.batch),
+        make_optimiser(config.train),
+        evaluate=evaluate,
+        report=ft.partial(_report, init=init, test=test),
+        ema=config.train.ema,
+        precision=config.train.precision,
+    )
+
+
+@ft.cache
+def _digits(precision: str):
+    """Training and test images in [0, 1] with labels; the split is fixed."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    dtype = np.float64 if precision == "float64" else np.float32
+    order = np.random.default_rng(0).permutation(len(images))
+    images = (images[order] / 16).astype(dtype)
+    labels = labels[order].astype(np.int32)
+    cut = 1437  # 80 in 100
+    return (images[:cut], labels[:cut]), (images[cut:], labels[cut:])
+
+
+def _score(net, x, labels):
+    logits = net.logits(x)
+    entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    hits = jnp.argmax(logits, -1) == labels
+    return entropy, jnp.mean(hits.astype(entropy.dtype))
+
+
+def _statistics(solution):
+    count = diffeq.field_evaluations(solution, SOLVER, automatic_first_step=True)
+    failed = solution.result != diffrax.RESULTS.successful
+    return {"nfe": count, "failed": failed.astype(jnp.int32)}
+
+
+def _interpolate(first, last, done):
+    # Weights of zero stay zero: the logarithm must not see them.
+    ratio = jnp.where(first > 0, last / jnp.where(first > 0, first, 1), 0)
+    return first * jnp.where(ratio > 0, ratio, 1) ** done * (ratio > 0)
+
+
+def _report(results: Results, report: Report, *, init: Any, test: Any) -> None:
+    images, labels = test
+
+    def paths(arm, steps: bool):
+        """Steps, or states at 21 times, of the first seed's network on test images."""
+        config = results.arms[arm].config
+        state = figures.first_seed(results.arms[arm].state)
+        saveat = (
+            diffrax.SaveAt(t0=True, steps=True, fn=lambda t, y, args: t)
+            if steps
+            else diffrax.SaveAt(ts=np.linspace(0, 1, 21))
+        )
+        run = eqx.filter_jit(ft.partial(solve, model=config.model, saveat=saveat))
+        return run(trained_model(init, state), images)
+
+    figures.draw(results, report, paths, labels)
