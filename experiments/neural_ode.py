@@ -245,7 +245,7 @@ def _score(net, x, labels):
 
 
 def _statistics(solution):
-    count = diffeq.field_evaluations(solution, SOLVER, automatic_first_step=True)
+    count = diffeq.field_evaluations(solution, SOLVER)
     failed = solution.result != diffrax.RESULTS.successful
     return {"nfe": count, "failed": failed.astype(jnp.int32)}
 

@@ -1,9 +1,11 @@
 """Checkpoints: orbax writes them, digests say on restore whether they are whole."""
 
 import dataclasses
+import hashlib
 import json
 import logging
 import shutil
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -42,6 +44,7 @@ class CheckpointStore:
         self._policy = policy
         self._last_save = time.monotonic()
         self._manager = self._open()
+        self._sealing: list[threading.Thread] = []
 
     def _open(self):
         options = self._ocp.CheckpointManagerOptions(
@@ -80,8 +83,6 @@ class CheckpointStore:
         digests = {name: leaf_digest(leaf) for name, leaf in named.items()}
         manifest = facts | {"step": step, "leaves": digests}
         manifest["digest"] = _manifest_digest(manifest)
-        if step in self._manager.all_steps():
-            self._manager.delete(step)
         self._manager.save(
             step,
             args=args.Composite(
@@ -90,6 +91,10 @@ class CheckpointStore:
             force=True,
         )
         self._last_save = time.monotonic()
+        self._join()
+        thread = threading.Thread(target=_seal, args=(self._folder, step))
+        thread.start()
+        self._sealing.append(thread)
 
     def restore(
         self, like: PyTree, lanes: int, step: int | None, say: Callable[[str], None]
@@ -121,13 +126,14 @@ class CheckpointStore:
                 if step is not None:
                     raise ResumeError(message) from None
                 say(f"{message}; trying the one before")
-                self._discard_from(candidate)
+                self.discard(candidate)
                 continue
-            self._discard_from(candidate + 1)
+            self.discard(candidate + 1)
             return saved
         return None
 
     def _read(self, step: int, like: PyTree, lanes: int) -> Saved:
+        _check_seal(self._folder, step)
         args = self._ocp.args
         shapes = {
             name: _host_shape(leaf, lanes)
@@ -150,22 +156,69 @@ class CheckpointStore:
         leaves = [np.asarray(named[name]) for name in shapes]
         return Saved(step, leaves, manifest)
 
-    def _discard_from(self, first: int) -> None:
-        """Removes checkpoints that the run is about to write again."""
+    def discard(self, first: int = 0) -> None:
+        """Removes checkpoints, from a step on, that the run is about to write again."""
         doomed = [step for step in self.steps() if step >= first]
         if doomed:
             self._manager.close()
             for step in doomed:
                 shutil.rmtree(self._folder / str(step), ignore_errors=True)
+                (self._folder / "seals" / f"{step}.sha256").unlink(missing_ok=True)
             self._manager = self._open()
 
-    def wait(self) -> None:
-        """Returns once every save that was started is complete."""
-        self._manager.wait_until_finished()
-
     def close(self) -> None:
-        """Waits, and lets go of the folder."""
+        """Waits for saves to be complete, and lets go of the folder."""
         self._manager.close()
+        self._join()
+
+    def _join(self) -> None:
+        while self._sealing:
+            self._sealing.pop().join()
+
+
+def _seal(folder: Path, step: int) -> None:
+    """Once a checkpoint is committed, notes the digest of every file of it.
+
+    Leaf digests catch what would change a result; this also catches a byte of orbax's
+    own metadata. A kill before the seal is written leaves the leaf digests.
+    """
+    place = folder / str(step)
+    deadline = time.monotonic() + 600
+    while not place.exists():
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.02)
+    seals = folder / "seals"
+    seals.mkdir(exist_ok=True)
+    try:
+        text = _file_digests(place)
+    except FileNotFoundError:  # already superseded and removed
+        return
+    partial = seals / f"{step}.partial"
+    partial.write_text(text)
+    partial.replace(seals / f"{step}.sha256")
+    for seal in seals.glob("*.sha256"):
+        if not (folder / seal.stem).exists():
+            seal.unlink(missing_ok=True)
+
+
+def _check_seal(folder: Path, step: int) -> None:
+    seal = folder / "seals" / f"{step}.sha256"
+    if not seal.exists():
+        return
+    then = set(seal.read_text(errors="replace").splitlines())
+    now = set(_file_digests(folder / str(step)).splitlines())
+    changed = sorted({line.partition("  ")[2] for line in then ^ now})
+    if changed:
+        raise ValueError(f"changed since it was written: {', '.join(changed[:3])}")
+
+
+def _file_digests(place: Path) -> str:
+    files = sorted(path for path in place.rglob("*") if path.is_file())
+    return "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(place)}\n"
+        for path in files
+    )
 
 
 def to_host(leaves: list[jax.Array]) -> list[np.ndarray]:
@@ -193,13 +246,20 @@ def from_host(leaves: list[np.ndarray], like: PyTree) -> list[Any]:
     """
     shapes = jax.tree.leaves(like)
     return [
-        jr.wrap_key_data(leaf, impl=jr.key_impl(shape)) if _is_key(shape) else leaf
+        jr.wrap_key_data(leaf, impl=_key_kind(shape)) if _is_key(shape) else leaf
         for leaf, shape in zip(leaves, shapes, strict=True)
     ]
 
 
 def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _key_kind(shape: jax.ShapeDtypeStruct) -> Any:
+    """The implementation of a key of which only the shape is at hand."""
+    found = []
+    jax.eval_shape(lambda key: found.append(jr.key_impl(key)), shape)
+    return found[0]
 
 
 def _host_shape(leaf: Any, lanes: int) -> np.ndarray:

@@ -1,6 +1,11 @@
 """Pydantic's errors in one line each, in the words of the config file."""
 
-from typing import Any
+import datetime
+import functools as ft
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import pydantic
 from pydantic import BaseModel
@@ -8,14 +13,20 @@ from pydantic import BaseModel
 from ..core.errors import did_you_mean, Fault
 
 
+class Finding(NamedTuple):
+    """One field that a model refuses: its path, and why."""
+
+    names: tuple[str, ...]
+    message: str
+    missing: bool = False
+
+
 def faults_of(
     error: pydantic.ValidationError,
     model: type[BaseModel],
     data: Any,
     file: str,
-    arm: str | None = None,
-    patch: dict | None = None,
-    prefix: str = "",
+    prefix: Sequence[str] = (),
 ) -> list[Fault]:
     """Turns a validation error into faults.
 
@@ -24,32 +35,107 @@ def faults_of(
         model: the model that was validated.
         data: what it was given.
         file: the config's path.
-        arm: the arm being validated, if any.
-        patch: that arm's own table: faults in it are named below `arms`.
-        prefix: a dotted path to put before every field.
+        prefix: the path of that table in the file.
 
     Returns:
-        One fault per field; several readings of one union field are joined.
+        One fault per field.
     """
-    schema = model.model_json_schema()
-    messages: dict[str, list[str]] = {}
-    for item in error.errors(include_url=False):
-        field = _dotted(item, data)
-        names = field.split(".") if field else []
-        if arm is not None and names and _reaches(patch or {}, names):
-            field = f"arms.{arm}.{field}"
-        full = ".".join(part for part in (prefix, field) if part)
-        message = _message(item, schema, names)
-        if message not in messages.setdefault(full, []):
-            messages[full].append(message)
-    return [Fault(file, f, ", or ".join(found)) for f, found in messages.items()]
+    found = findings_of(error, model, data)
+    return [Fault(file, dotted((*prefix, *f.names)), f.message) for f in found]
 
 
-def _dotted(item: Any, data: Any) -> str:
+def findings_of(
+    error: pydantic.ValidationError,
+    model: type[BaseModel],
+    data: Any,
+    beside: Iterable[str] = (),
+) -> list[Finding]:
+    """Turns a validation error into paths and messages.
+
+    Args:
+        error: what pydantic raised.
+        model: the model that was validated.
+        data: what it was given.
+        beside: names that the file's top level also knows.
+
+    Returns:
+        One finding per field; several readings of one union field are joined.
+    """
+    items = [(_path(item, data), item) for item in error.errors(include_url=False)]
+    deep = {path[:n] for path, _ in items for n in range(len(path))}
+    found: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for path, item in items:
+        if item["type"].endswith("_type") and path in deep:
+            continue  # another reading of a union got further
+        message = _message(item, model, path, data, set(beside))
+        if message not in found.setdefault(path, []):
+            found[path].append(message)
+    absent = {path for path, item in items if item["type"] in _ABSENT}
+    return [Finding(path, _join(m), path in absent) for path, m in found.items()]
+
+
+def dotted(names: Iterable[str]) -> str:
+    """A path as TOML writes it: what is not a bare key is quoted.
+
+    Args:
+        names: the keys.
+
+    Returns:
+        Text on one line, whatever the keys hold.
+    """
+    return ".".join(
+        name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _shorten(json.dumps(name))
+        for name in names
+    )
+
+
+def toml_text(value: Any, depth: int = 2) -> str:
+    """A value in the file's own words, short and on one line.
+
+    Args:
+        value: what `tomllib` made of it.
+        depth: how many levels of lists and tables to write out.
+
+    Returns:
+        Text of at most 60 characters.
+    """
+    match value:
+        case bool():
+            return str(value).lower()
+        case datetime.date() | datetime.time():
+            return value.isoformat()
+        case int() if abs(value) >= 10**50:
+            return "a number of more than 50 digits"
+        case list() | dict() if not depth:
+            return "..."
+        case list():
+            inner = [toml_text(item, depth - 1) for item in value[:5]]
+            inner += ["..."] * (len(value) > 5)
+            return _shorten(f"[{', '.join(inner)}]")
+        case dict():
+            pairs = list(value.items())
+            inner = [f"{dotted([k])} = {toml_text(v, depth - 1)}" for k, v in pairs[:5]]
+            inner += ["..."] * (len(pairs) > 5)
+            return _shorten(f"{{{', '.join(inner)}}}")
+    return _shorten(repr(value))
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_ABSENT = ("missing", "union_tag_not_found")
+
+
+def _path(item: Any, data: Any) -> tuple[str, ...]:
     """The path as the file writes it: without union tags and type names."""
     parts: list[str] = []
+    tagged = False
     for index, part in enumerate(item["loc"]):
         last = index == len(item["loc"]) - 1
+        if isinstance(data, dict) and data.get("kind") == part and not tagged:
+            tagged = True  # the variant, where a key of that name comes next if at all
+            continue
         if isinstance(data, dict) and part in data:
             data = data[part]
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
@@ -57,73 +143,88 @@ def _dotted(item: Any, data: Any) -> str:
         elif not (last and item["type"] == "missing"):
             continue
         parts.append(str(part))
+        tagged = False
     if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
         parts.append("kind")
-    return ".".join(parts)
+    return tuple(parts)
 
 
-def _reaches(patch: Any, names: list[str]) -> bool:
-    """Whether an arm's own table says anything on the way to a field."""
-    return isinstance(patch, dict) and names[0] in patch and (
-        len(names) == 1
-        or not isinstance(patch[names[0]], dict)
-        or _reaches(patch[names[0]], names[1:])
-        or names[1] == "kind"
-        or "kind" in patch[names[0]]
-    )
-
-
-def _message(item: Any, schema: dict, names: list[str]) -> str:
+def _message(
+    item: Any, model: type[BaseModel], path: tuple[str, ...], data: Any, beside: set
+) -> tuple[str, str]:
+    """What is wrong, and the end of the sentence: what was given, or nothing."""
     kind, given, context = item["type"], item.get("input"), item.get("ctx", {})
+    hint = ""
     match kind:
         case "extra_forbidden":
-            return "unknown field" + did_you_mean(names[-1], _fields(schema, names))
-        case "missing":
-            return "required, but missing"
-        case "literal_error":
-            expected = context["expected"]
-            options = [w.strip(" '") for w in expected.replace(" or ", ",").split(",")]
-            return f"must be {expected}, not {given!r}{did_you_mean(given, options)}"
-        case "union_tag_invalid":
-            expected = context["expected_tags"]
-            options = [word.strip(" '") for word in expected.split(",")]
-            tag = context["tag"]
-            return f"must be one of {expected}, not {tag!r}{did_you_mean(tag, options)}"
-        case "union_tag_not_found":
-            return "required, but missing"
-        case "value_error":
-            return item["msg"].removeprefix("Value error, ")
-        case "model_type" | "model_attributes_type":
-            return f"must be a table, not {_brief(given)}"
-    message = item["msg"].replace("Input should be", "must be")
-    return f"{message[0].lower()}{message[1:]}, not {_brief(given)}"
+            known = _fields(model, path, data) | (beside if len(path) == 1 else set())
+            return "unknown field" + did_you_mean(path[-1], known), ""
+        case "missing" | "union_tag_not_found":
+            return "required, but missing", ""
+        case "value_error" | "assertion_error":
+            return str(context["error"]), ""
+        case "literal_error" | "union_tag_invalid":
+            if kind == "union_tag_invalid":
+                given, expected = given["kind"], context["expected_tags"]
+            else:
+                expected = context["expected"]
+            options = re.findall(r"'([^']*)'", expected)
+            one_of = "one of " if len(options) > 1 else ""
+            reason = f"must be {one_of}{', '.join(map(repr, options))}"
+            hint = did_you_mean(given, options) if isinstance(given, str) else ""
+        case "model_type" | "model_attributes_type" | "dict_type":
+            reason = "must be a table"
+        case "too_short":
+            reason = f"must have {_entries(context['min_length'])} or more"
+        case "too_long":
+            reason = f"must have {_entries(context['max_length'])} or fewer"
+        case _:
+            message = item["msg"].replace("Input should be", "must be")
+            reason = f"{message[0].lower()}{message[1:]}"
+    return reason, f", not {toml_text(given)}{hint}"
 
 
-def _brief(given: Any) -> str:
-    text = repr(given)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"
 
 
-def _fields(schema: dict, names: list[str]) -> set[str]:
+def _join(messages: list[tuple[str, str]]) -> str:
+    """Several readings in one sentence: what was given is said once."""
+    (first, end), *others = messages
+    if any(other_end != end for _, other_end in others):
+        return ", or ".join(reason + end for reason, end in messages)
+    return " or ".join([first, *(r.removeprefix("must be ") for r, _ in others)]) + end
+
+
+@ft.cache
+def _schema(model: type[BaseModel]) -> dict:
+    return model.model_json_schema()
+
+
+def _fields(model: type[BaseModel], path: tuple[str, ...], data: Any) -> set[str]:
     """The fields that the table holding the last name could have."""
-    nodes = [schema]
-    for name in names[:-1]:
-        nodes = [
-            node["properties"][name]
-            for node in _options(nodes, schema)
-            if name in node.get("properties", {})
-        ]
-    return {f for node in _options(nodes, schema) for f in node.get("properties", {})}
+    schema = _schema(model)
+    nodes = _variants([schema], schema, data)
+    for name in path[:-1]:
+        data = data.get(name) if isinstance(data, dict) else None
+        inner = [n["properties"][name] for n in nodes if name in n.get("properties", {})]
+        nodes = _variants(inner, schema, data)
+    return {field for node in nodes for field in node.get("properties", {})}
 
 
-def _options(nodes: list[dict], schema: dict) -> list[dict]:
+def _variants(nodes: list[dict], schema: dict, data: Any) -> list[dict]:
     """Follows references and unions to the tables that a node may be."""
     found, queue = [], list(nodes)
+    tag = data.get("kind") if isinstance(data, dict) else None
     while queue:
         node = queue.pop()
+        found.append(node)
         if "$ref" in node:
             queue.append(schema["$defs"][node["$ref"].rsplit("/", 1)[1]])
-        found.append(node)
+        tags = node.get("discriminator", {}).get("mapping", {})
+        if isinstance(tag, str) and tag in tags:
+            queue.append({"$ref": tags[tag]})
+            continue
         for key in ("anyOf", "oneOf", "allOf"):
             queue.extend(node.get(key, []))
     return found

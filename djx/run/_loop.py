@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ._checkpoint import CheckpointStore, from_host, to_host
+from ._checkpoint import CheckpointStore, from_host, Saved, to_host
 from ._metrics import Recorder
 from ._program import Lanes, Program
 from ._schema import EarlyStop
@@ -27,57 +27,43 @@ def run_program(
     program: Program,
     recorder: Recorder,
     store: CheckpointStore | None,
+    saved: Saved | None,
     *,
-    resume_step: int | None,
     facts: dict[str, Any],
     stop_asked: Callable[[], bool],
     advanced: Callable[[int], None],
-    say: Callable[[str], None],
 ) -> Outcome:
     """Takes a program's lanes from their last checkpoint, or the start, to the end.
 
     Args:
         program: what to run.
         recorder: takes the metrics.
-        store: where checkpoints are read and written; None keeps none.
-        resume_step: the checkpoint to go on from; the newest whole one if None.
+        store: where checkpoints are written; None keeps none.
+        saved: the checkpoint to go on from, if any.
         facts: what checkpoints should say about the run.
         stop_asked: whether to save and let go at the next opportunity.
-        advanced: is told after how many steps the loop has dispatched.
-        say: is told about damaged checkpoints.
+        advanced: is told how many steps are done and read back.
 
     Returns:
         The state, on the host, of the lanes proper.
     """
     config, lanes = program.config.train, program.lanes
-    for arm in program.arms:
-        for name, kind in program.metric_names.items():
-            recorder.types[f"{arm}.train.{name}"] = kind
-        for name, kind in program.evaluated_types.items():
-            recorder.types[f"{arm}.eval.{name}"] = kind
-    saved = None
-    if store is not None:
-        like, count = program.state_shapes, len(lanes)
-        saved = store.restore(like, count, resume_step, say)
+    if saved is not None and saved.manifest["finished"]:
+        advanced(saved.step)
+        return Outcome(saved.leaves, saved.step, True, program.seconds)
+    program.compile()
     if saved is not None:
-        recorder.rewind(saved.manifest["metrics_bytes"])
-        if saved.manifest["finished"]:
-            advanced(saved.step)
-            return Outcome(saved.leaves, saved.step, True, program.seconds)
-        program.compile()
         step = saved.step
         leaves = program.pad(from_host(saved.leaves, program.state_shapes))
     else:
-        recorder.rewind(facts["metrics_bytes"])
-        program.compile()
         step, leaves = 0, program.start()
     stopping = Stopping(config.early_stop, lanes, recorder)
-    pending: collections.deque[Callable[[], None]] = collections.deque()
+    pending: collections.deque[Callable[[], object]] = collections.deque()
     advanced(step)
     began = time.perf_counter()
 
-    def flush(keep: int = 0) -> None:
-        while len(pending) > keep:
+    def flush() -> None:
+        while pending:
             pending.popleft()()
 
     def save(finished: bool) -> list[np.ndarray]:
@@ -102,10 +88,11 @@ def run_program(
         leaves, metrics = program.advance(leaves, step, counts)
         flush()  # the chunk before, while this one runs
         last = end == config.steps
-        pending.append(_train_reader(recorder, lanes, step, counts, metrics, last))
+        read = _train_reader(recorder, lanes, step, counts, metrics, last)
+        pending.append(lambda read=read, end=end: (read(), advanced(end)))
         step = end
-        advanced(step)
-        if last or (config.eval_every and step % config.eval_every == 0):
+        due = last or (config.eval_every and step % config.eval_every == 0)
+        if due and program.evaluated_names:
             values = program.evaluate(leaves, step)
             active = stopping.active.copy()
             pending.append(_eval_reader(recorder, lanes, step, active, values))

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
+from ..core.errors import ResumeError
+
 
 class Series(NamedTuple):
     """What one lane recorded."""
@@ -104,7 +106,7 @@ class Recorder:
         """Takes an evaluation's metrics, of the lanes that are still running."""
         for index, (arm, seed) in enumerate(lanes):
             if active[index]:
-                values = {k: np.ascontiguousarray(v[index]) for k, v in metrics.items()}
+                values = {k: np.asarray(v[index]) for k, v in metrics.items()}
                 self._write({"step": step, "arm": arm, "seed": seed, "eval": values})
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -130,24 +132,21 @@ class Recorder:
             position: bytes to keep.
 
         Raises:
-            ValueError: where the file is shorter than that.
+            ResumeError: where the file is shorter than that.
         """
         if self._file is None or self._path is None:
             return
         self._file.flush()
         size = self._path.stat().st_size
         if size < position:
-            raise ValueError(
-                f"{self._path} has {size} bytes, the checkpoint was taken at {position}"
+            raise ResumeError(
+                f"{self._path} has {size} bytes, but the checkpoint was taken at "
+                f"{position}; put the file back, or start anew with --resume never"
             )
         self._file.truncate(position)
         self._file.seek(position)
         self._partial = {}
         self._lines = [_typed(line, self.types) for line in read_lines(self._path)]
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Everything recorded so far, in order."""
-        return self._lines
 
     def series(self) -> dict[tuple[str, int], Series]:
         """What each lane recorded."""
@@ -223,11 +222,9 @@ def _array(value: Any, dtype: np.dtype | None) -> np.ndarray:
 
 
 def _plain(value: Any) -> Any:
-    """Types that orjson does not know, such as bfloat16 and zero-dimensional arrays."""
+    """What orjson does not take as it is: bfloat16, strided and scalar arrays."""
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype.kind not in "biuf":
             value = value.astype(np.float32)
-        if value.ndim == 0 and value.dtype == np.float32:
-            return value[()]
-        return value.tolist()
+        return value[()] if value.ndim == 0 else np.ascontiguousarray(value)
     raise TypeError(type(value))

@@ -34,7 +34,8 @@ class Traced(NamedTuple):
     def __call__(self, consts: Sequence[Array], *args: PyTree) -> PyTree:
         flat = jax.tree.leaves(args)
         out = jax.core.eval_jaxpr(self.jaxpr.jaxpr, consts, *flat)
-        return jax.tree.unflatten(jax.tree.structure(self.out), out)
+        arrays = map(jnp.asarray, out)  # an output may be a constant of the trace
+        return jax.tree.unflatten(jax.tree.structure(self.out), arrays)
 
 
 class Program:

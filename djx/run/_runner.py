@@ -18,7 +18,7 @@ import tomli_w
 
 from ..core import combine_digests, tree_digest
 from ..core.errors import ConfigError, did_you_mean, Fault, ResumeError
-from ._checkpoint import CheckpointStore
+from ._checkpoint import CheckpointStore, Saved
 from ._claims import claims_json, references
 from ._environment import describe_environment, enable_compilation_cache
 from ._load import Spec
@@ -96,17 +96,25 @@ def run(
     deadline = began + limit if limit else float("inf")
     outcomes: list[Outcome] = []
     reason = "done"
+    stores, saved = _restore(programs, recorder, folder, resume, show)
     try:
         with _stop_signals() as asked:
-            for program in programs:
+            for program, store, old in zip(programs, stores, saved, strict=True):
 
                 def stop_asked() -> bool:
                     return asked.is_set() or time.perf_counter() > deadline
 
                 if outcomes and stop_asked():
                     break
-                outcome = _run_one(
-                    program, recorder, folder, spec, resume, show, stop_asked
+                show.start(program.arms, len(program.lanes), program.config.train.steps)
+                outcome = run_program(
+                    program,
+                    recorder,
+                    store,
+                    old,
+                    facts=_facts(spec, program),
+                    stop_asked=stop_asked,
+                    advanced=show.advanced,
                 )
                 outcomes.append(outcome)
                 if not outcome.finished:
@@ -116,7 +124,8 @@ def run(
     finally:
         show.stop()
         recorder.close()
-        for _, close in sinks:
+        closing = [store.close for store in stores if store] + [c for _, c in sinks]
+        for close in closing:
             close()
     results = _results(spec, programs, outcomes, recorder, environment, folder, reason)
     results.seconds["total"] = time.perf_counter() - began
@@ -125,58 +134,64 @@ def run(
     return results
 
 
-def _run_one(
-    program: Program,
+def _restore(
+    programs: list[Program],
     recorder: Recorder,
     folder: Path | None,
-    spec: Spec,
     resume: Resume,
     show: Progress,
-    stop_asked: Callable[[], bool],
-) -> Outcome:
-    config = program.config.train
-    store, wanted = None, None
-    if folder is not None:
-        place = folder / "checkpoints" / _folder_name(program)
-        if isinstance(resume, int) and _is_last_started(place):
-            wanted = resume
-        store = CheckpointStore(place, config.checkpoint)
-    facts = {
+) -> tuple[list[CheckpointStore | None], list[Saved | None]]:
+    """Opens every program's checkpoints and reads those that the run goes on from.
+
+    Programs run one after the other, so the first that is not finished is where the
+    run goes on, and whatever a later one had saved starts anew. The metrics file is
+    cut back once, to the last of those checkpoints.
+    """
+    if folder is None:
+        return [None] * len(programs), [None] * len(programs)
+    stores: list[CheckpointStore | None] = []
+    saved: list[Saved | None] = []
+    places = [folder / "checkpoints" / _folder_name(p) for p in programs]
+    for program, place in zip(programs, places, strict=True):
+        stores.append(CheckpointStore(place, program.config.train.checkpoint))
+        for arm in program.arms:
+            for name, kind in program.metric_names.items():
+                recorder.types[f"{arm}.train.{name}"] = kind
+            for name, kind in program.evaluated_types.items():
+                recorder.types[f"{arm}.eval.{name}"] = kind
+    begun = [index for index, store in enumerate(stores) if store and store.steps()]
+    if isinstance(resume, int) and not begun:
+        raise ResumeError(f"{folder} holds no checkpoints to resume at {resume}")
+    position, open_end = 0, False
+    for index, (program, store) in enumerate(zip(programs, stores, strict=True)):
+        assert store is not None
+        old = None
+        if open_end:
+            store.discard()
+        else:
+            at = resume if isinstance(resume, int) and index == begun[-1] else None
+            like, lanes = program.state_shapes, len(program.lanes)
+            old = store.restore(like, lanes, at, show.say)
+            open_end = old is None or not old.manifest["finished"]
+            position = old.manifest["metrics_bytes"] if old else position
+        saved.append(old)
+    recorder.rewind(position)
+    return stores, saved
+
+
+def _facts(spec: Spec, program: Program) -> dict[str, Any]:
+    return {
         "config": spec_digest(spec),
         "arms": program.arms,
         "seeds": program.seeds,
         "jax": jax.__version__,
-        "devices": [d.device_kind for d in program.devices],
-        "metrics_bytes": recorder.position(),
+        "devices": [device.device_kind for device in program.devices],
     }
-    show.start(program.arms, len(program.lanes), config.steps)
-    try:
-        return run_program(
-            program,
-            recorder,
-            store,
-            resume_step=wanted,
-            facts=facts,
-            stop_asked=stop_asked,
-            advanced=show.advanced,
-            say=show.say,
-        )
-    finally:
-        if store is not None:
-            store.close()
 
 
 def _folder_name(program: Program) -> str:
     name = "+".join(program.arms)
     return name if len(name) <= 80 else f"{program.arms[0]}+{len(program.arms) - 1}"
-
-
-def _is_last_started(place: Path) -> bool:
-    """Whether no other program's checkpoints are newer than this one's."""
-    if not place.exists():
-        return False
-    others = [p for p in place.parent.iterdir() if p.is_dir() and any(p.iterdir())]
-    return max(others, key=lambda p: p.stat().st_mtime, default=place) == place
 
 
 def spec_digest(spec: Spec) -> str:

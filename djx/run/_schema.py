@@ -8,7 +8,7 @@ from pydantic import (
     Field,
     field_validator,
     model_validator,
-    PositiveInt,
+    ValidationInfo,
 )
 
 from ._claims import parse_measure
@@ -34,9 +34,11 @@ class Traced:
     """
 
 
+Count = Annotated[int, Field(gt=0, lt=2**31)]  # what the loop counts in 32 bits
 TracedFloat = Annotated[float, Traced()]
 Positive = Annotated[float, Field(gt=0)]
 TracedPositive = Annotated[float, Field(gt=0), Traced()]
+TracedNotNegative = Annotated[float, Field(ge=0), Traced()]
 TracedUnit = Annotated[float, Field(ge=0, lt=1), Traced()]
 
 
@@ -44,22 +46,24 @@ class Cosine(Section):
     """Linear warm-up, then a cosine down to a fraction of the peak."""
 
     kind: Literal["cosine"]
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    final_fraction: TracedUnit = 0.0
+    warmup_steps: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    final_fraction: TracedNotNegative = Annotated[float, Field(ge=0), Traced()]
+TracedUnit = 0.0
 
 
 class Exponential(Section):
-    """Exponential interpolation from the peak to a fraction of it at the last step."""
+    """Exponential interpolation from the peak to a fraction of it at the end."""
 
     kind: Literal["exponential"]
     final_fraction: TracedPositive = 0.1
 
 
 class Linear(Section):
-    """Straight line from the peak to a fraction of it at the last step."""
+    """Straight line from the peak to a fraction of it at the end."""
 
     kind: Literal["linear"]
-    final_fraction: TracedUnit = 0.0
+    final_fraction: TracedNotNegative = Annotated[float, Field(ge=0), Traced()]
+TracedUnit = 0.0
 
 
 Schedule = Annotated[Cosine | Exponential | Linear, Field(discriminator="kind")]
@@ -91,9 +95,9 @@ class Optimiser(Section):
     """How the learning rate moves over `train.steps`; constant if absent."""
     clip_norm: TracedPositive | None = None
     """Largest global norm of the gradient."""
-    weight_decay: TracedFloat | None = None
+    weight_decay: TracedNotNegative | None = None
     """Decoupled weight decay, times the learning rate."""
-    accumulate: PositiveInt = 1
+    accumulate: Count = 1
     """Steps whose gradients are averaged into one update."""
     options: dict[str, float | bool] = {}
     """Further keyword arguments of the optax function."""
@@ -104,9 +108,9 @@ class Checkpoints(Section):
 
     every_seconds: Positive | None = 60.0
     """Wall time between saves."""
-    every_steps: PositiveInt | None = None
+    every_steps: Count | None = None
     """Steps between saves, instead of wall time."""
-    keep: PositiveInt = 3
+    keep: Count = 3
     """How many saves are kept."""
 
 
@@ -117,7 +121,7 @@ class EarlyStop(Section):
     """A metric of `evaluate`."""
     mode: Literal["min", "max"] = "min"
     """Which way is better."""
-    patience: PositiveInt = 5
+    patience: Count = 5
     """Evaluations without an improvement before the lane stops."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """The least change that counts as an improvement."""
@@ -126,18 +130,18 @@ class EarlyStop(Section):
 class Train(Section):
     """The loop."""
 
-    steps: PositiveInt
+    steps: Count
     """Optimisation steps."""
-    batch: PositiveInt = 128
+    batch: Count = 128
     """Examples per step."""
     optimiser: Optimiser = Optimiser()
     ema: TracedUnit | None = None
     """Decay of the averaged parameters that evaluation uses; none if absent."""
-    log_every: PositiveInt = 100
+    log_every: Count = 100
     """Steps per block of metrics; every step's metrics are kept."""
-    chunk: PositiveInt | None = None
+    chunk: Count | None = None
     """Steps per call of the compiled program; `log_every` if absent."""
-    eval_every: PositiveInt | None = None
+    eval_every: Count | None = None
     """Steps between evaluations; only the last step's if absent."""
     checkpoint: Checkpoints = Checkpoints()
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
@@ -145,24 +149,38 @@ class Train(Section):
     early_stop: EarlyStop | None = None
     max_seconds: Positive | None = None
     """Wall time after which the run saves and exits with status 75."""
-    shards: PositiveInt = 1
+    shards: Count = 1
     """Devices that share the lanes; on a CPU the command line makes as many."""
 
-    @model_validator(mode="after")
-    def _intervals(self) -> Self:
-        chunk = self.chunk or self.log_every
-        if chunk % self.log_every and self.log_every % chunk:
+    # Checks of one field against earlier ones, so that another fault hides neither.
+
+    @field_validator("chunk")
+    @classmethod
+    def _whole_blocks(cls, chunk: int | None, info: ValidationInfo) -> int | None:
+        log_every = info.data.get("log_every")
+        if chunk and log_every and chunk % log_every and log_every % chunk:
             raise ValueError(
-                f"chunk = {chunk} and log_every = {self.log_every}: one must be a "
-                "multiple of the other"
+                f"chunk = {chunk} and log_every = {log_every}: one must be a multiple "
+                "of the other"
             )
-        save = self.checkpoint.every_steps
-        if save and (save % self.log_every or save % chunk):
-            raise ValueError(
-                f"checkpoint.every_steps = {save} must be a multiple of log_every = "
-                f"{self.log_every} and of chunk = {chunk}"
-            )
-        return self
+        return chunk
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _whole_chunks(cls, checkpoint: Checkpoints, info: ValidationInfo):
+        save, log_every = checkpoint.every_steps, info.data.get("log_every")
+        if save and log_every and "chunk" in info.data:
+            chunk = info.data["chunk"] or log_every
+            if save % log_every or save % chunk:
+                raise ValueError(
+                    f"every_steps = {save} must be a multiple of log_every = "
+                    f"{log_every} and of chunk = {chunk}"
+                )
+        return checkpoint
+
+
+BOUNDS = ("at_most", "at_least", "within")
+ONE_BOUND = "give exactly one of at_most, at_least and within"
 
 
 class Claim(Section):
@@ -183,13 +201,17 @@ class Claim(Section):
         parse_measure(measure)
         return measure
 
+    @field_validator("within")
+    @classmethod
+    def _ordered(cls, within: list[float] | None) -> list[float] | None:
+        if within is not None and within[0] > within[1]:
+            raise ValueError("within = [low, high] has low above high")
+        return within
+
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
-        given = [self.at_most, self.at_least, self.within]
-        if sum(bound is not None for bound in given) != 1:
-            raise ValueError("give exactly one of at_most, at_least and within")
-        if self.within is not None and self.within[0] > self.within[1]:
-            raise ValueError("within = [low, high] has low above high")
+        if sum(getattr(self, bound) is not None for bound in BOUNDS) != 1:
+            raise ValueError(ONE_BOUND)
         return self
 
 
@@ -204,7 +226,7 @@ class Config(Section):
     """Which tier of `python -m experiments.claims` runs it."""
     budget_seconds: Positive | None = None
     """Wall time expected on two CPU cores, compilation included."""
-    seeds: PositiveInt | Annotated[list[int], Field(min_length=1)] = 1
+    seeds: Count | Annotated[list[int], Field(min_length=1)] = 1
     """How many seeds, or which."""
     seed_mode: Literal["vmap", "map"] = "vmap"
     """vmap batches the lanes; map runs them in turn, bit for bit as alone."""
@@ -214,9 +236,9 @@ class Config(Section):
     @classmethod
     def _distinct(cls, seeds: int | list[int]) -> int | list[int]:
         if isinstance(seeds, list) and (
-            len(set(seeds)) < len(seeds) or min(seeds) < 0
+            len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32
         ):
-            raise ValueError("seeds must be distinct and not negative")
+            raise ValueError("seeds must be distinct, not negative and below 2**32")
         return seeds
 
     def seed_list(self) -> list[int]:

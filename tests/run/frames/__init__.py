@@ -1,0 +1,1 @@
+"""Small experiments that the frame's tests run."""
