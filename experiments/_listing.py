@@ -12,27 +12,34 @@ def show_list(configs: str | Path = "configs") -> int:
     import rich.table
 
     from djx.core.errors import ConfigError
-    from djx.run._load import read_table
+    from djx.run._read import read_table
 
     table = rich.table.Table(box=None, header_style="bold")
     for head in ("experiment", "config", "tier", "expected", "description"):
-        table.add_column(head, overflow="fold")
+        table.add_column(head, overflow="fold", no_wrap=head == "config")
     for path in sorted(Path(configs).glob("*/*.toml")):
         try:
             content = read_table(path)
         except ConfigError as error:
-            table.add_row("", str(path), "", "", str(error))
+            table.add_row("", str(path), "", "", _plain(error))
             continue
         seconds = content.get("budget_seconds")
         table.add_row(
-            str(content.get("experiment", "")),
+            _plain(content.get("experiment", "")),
             str(path),
-            content.get("tier", ""),
-            f"{seconds:.0f} s" if seconds else "",
-            content.get("description", ""),
+            _plain(content.get("tier", "")),
+            f"{seconds:.0f} s" if isinstance(seconds, int | float) else "",
+            _plain(content.get("description", "")),
         )
     rich.console.Console().print(table)
     return 0
+
+
+def _plain(content: Any) -> str:
+    """Text that rich prints as it is."""
+    import rich.markup
+
+    return rich.markup.escape(str(content))
 
 
 def experiment_names() -> list[str]:

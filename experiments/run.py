@@ -1,6 +1,7 @@
 """Runs a config: `python -m experiments.run configs/neural_ode/digits.toml`."""
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status: 0 done, 1 fault, 2 config error, 3 a claim failed under
         `--check`, 75 stopped and saved.
     """
-    args = _parser().parse_args(arguments)
+    args = _parser().parse_intermixed_args(arguments)
     from djx.core.errors import ConfigError, ResumeError
 
     try:
@@ -35,9 +36,11 @@ def _dispatch(args: argparse.Namespace) -> int:
         return _listing.write_schemas(args.schema)
     if args.config is None:
         _parser().error("name a config, or --list")
-    from djx.run._load import check_file, load
+    from djx.run._read import check_file
 
     check_file(args.config, args.overrides)
+    from djx.run import load
+
     spec = load(args.config, *args.overrides)
     _make_cpu_devices(spec.common.train.shards)
     from djx.run import run
@@ -68,8 +71,9 @@ def _refuse(lines: list[str]) -> int:
     text = "\n".join(lines)
     print(text, file=sys.stderr)
     log = Path("/dev/termination-log")
-    if log.exists():
-        log.write_text(text + "\n")
+    with contextlib.suppress(OSError):
+        if log.exists():
+            log.write_text(text + "\n")
     return 2
 
 

@@ -4,10 +4,14 @@ import ast
 import json
 import math
 import operator
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from ..core.errors import did_you_mean
 
 
 _BINARY: dict[type, Callable] = {
@@ -53,39 +57,66 @@ def parse_measure(measure: str) -> ast.expr:
     Raises:
         ValueError: naming what is not arithmetic.
     """
+    text = measure.strip()
+    shown = _shorten(text)
+    if len(text) > _LONGEST:
+        raise ValueError(f"measure {shown} has more than {_LONGEST} characters")
     try:
-        tree = ast.parse(measure.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of "1if 1else 2"
+            tree = ast.parse(text, mode="eval").body
+    except (RecursionError, MemoryError):
+        raise ValueError(f"measure {shown} is nested too deeply") from None
+    except (SyntaxError, ValueError) as error:
         reason = getattr(error, "msg", None) or str(error)
-        raise ValueError(f"measure {measure!r} is not arithmetic: {reason}") from None
-    _check(tree, measure)
+        raise ValueError(f"measure {shown} is not arithmetic: {reason}") from None
+    _check(tree, text)
     return tree
 
 
-def _check(node: ast.AST, measure: str) -> None:
-    match node:
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            _check(left, measure)
-            _check(right, measure)
-        case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
-            _check(operand, measure)
-        case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
-            pass
-        case ast.Call(func=ast.Name(id=name), args=[inner], keywords=[]):
-            if name not in _OVER_SEEDS:
-                known = ", ".join(_OVER_SEEDS)
+_LONGEST = 4000  # characters
+_DEEPEST = 200  # operations within operations; what walks the tree is recursive
+
+
+def _check(tree: ast.expr, text: str) -> None:
+    shown = _shorten(text)
+    queue = [(tree, 0)]
+    while queue:
+        node, depth = queue.pop()
+        if depth > _DEEPEST:
+            raise ValueError(f"measure {shown} is nested too deeply")
+        inner: list[ast.expr] = []
+        match node:
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+                inner = [right, left]
+            case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
+                inner = [operand]
+            case ast.Constant(value=number) if type(number) in (int, float):
+                # Further digits than a float has room for, or 1e999.
+                if number > sys.float_info.max:
+                    raise ValueError(f"measure {shown}: a number is too large")
+            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]):
+                if name not in _OVER_SEEDS:
+                    known = ", ".join(_OVER_SEEDS)
+                    hint = did_you_mean(name, _OVER_SEEDS)
+                    raise ValueError(
+                        f"measure {shown}: unknown function {name!r} (there are: "
+                        f"{known}){hint}"
+                    )
+                inner = [argument]
+            case ast.Attribute() if _reference(node) is not None:
+                pass
+            case _:
+                part = _shorten(ast.get_source_segment(text, node) or text)
                 raise ValueError(
-                    f"measure {measure!r}: unknown function {name!r}; known: {known}"
+                    f"measure {shown}: {part} is not arm.metric, a number, + - * / "
+                    "**, or mean/min/max/std of one expression"
                 )
-            _check(inner, measure)
-        case ast.Attribute() if _reference(node) is not None:
-            pass
-        case _:
-            part = ast.unparse(node)
-            raise ValueError(
-                f"measure {measure!r}: {part!r} is not arm.metric, a number, "
-                "+ - * / **, or mean/min/max/std of one expression"
-            )
+        queue += [(child, depth + 1) for child in inner]
+
+
+def _shorten(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
 def _reference(node: ast.AST) -> tuple[str, str] | None:

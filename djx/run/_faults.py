@@ -1,8 +1,6 @@
 """Pydantic's errors in one line each, in the words of the config file."""
 
-import datetime
 import functools as ft
-import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,6 +9,7 @@ import pydantic
 from pydantic import BaseModel
 
 from ..core.errors import did_you_mean, Fault
+from ._read import dotted, toml_text
 
 
 class Finding(NamedTuple):
@@ -70,58 +69,13 @@ def findings_of(
         message = _message(item, model, path, data, set(beside))
         if message not in found.setdefault(path, []):
             found[path].append(message)
+        if item["type"] == "union_tag_not_found":  # it looked at nothing else
+            known = _fields(model, path, data)
+            for name in set(item["input"]) - known:
+                hint = did_you_mean(name, known)
+                found[(*path[:-1], name)] = [("unknown field" + hint, "")]
     absent = {path for path, item in items if item["type"] in _ABSENT}
     return [Finding(path, _join(m), path in absent) for path, m in found.items()]
-
-
-def dotted(names: Iterable[str]) -> str:
-    """A path as TOML writes it: what is not a bare key is quoted.
-
-    Args:
-        names: the keys.
-
-    Returns:
-        Text on one line, whatever the keys hold.
-    """
-    return ".".join(
-        name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _shorten(json.dumps(name))
-        for name in names
-    )
-
-
-def toml_text(value: Any, depth: int = 2) -> str:
-    """A value in the file's own words, short and on one line.
-
-    Args:
-        value: what `tomllib` made of it.
-        depth: how many levels of lists and tables to write out.
-
-    Returns:
-        Text of at most 60 characters.
-    """
-    match value:
-        case bool():
-            return str(value).lower()
-        case datetime.date() | datetime.time():
-            return value.isoformat()
-        case int() if abs(value) >= 10**50:
-            return "a number of more than 50 digits"
-        case list() | dict() if not depth:
-            return "..."
-        case list():
-            inner = [toml_text(item, depth - 1) for item in value[:5]]
-            inner += ["..."] * (len(value) > 5)
-            return _shorten(f"[{', '.join(inner)}]")
-        case dict():
-            pairs = list(value.items())
-            inner = [f"{dotted([k])} = {toml_text(v, depth - 1)}" for k, v in pairs[:5]]
-            inner += ["..."] * (len(pairs) > 5)
-            return _shorten(f"{{{', '.join(inner)}}}")
-    return _shorten(repr(value))
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 _ABSENT = ("missing", "union_tag_not_found")
@@ -207,7 +161,9 @@ def _fields(model: type[BaseModel], path: tuple[str, ...], data: Any) -> set[str
     nodes = _variants([schema], schema, data)
     for name in path[:-1]:
         data = data.get(name) if isinstance(data, dict) else None
-        inner = [n["properties"][name] for n in nodes if name in n.get("properties", {})]
+        inner = [
+            n["properties"][name] for n in nodes if name in n.get("properties", {})
+        ]
         nodes = _variants(inner, schema, data)
     return {field for node in nodes for field in node.get("properties", {})}
 

@@ -13,12 +13,12 @@ def file_schema(model: type[Config]) -> dict[str, Any]:
         model: the experiment's config model.
 
     Returns:
-        JSON Schema. Nothing but a claim's measure is required, since a base or an arm
-        may supply any field.
+        JSON Schema. Nothing is required, since a base or an arm may supply any field.
     """
     schema = model.model_json_schema()
     claim = Claim.model_json_schema()
-    _drop_required(schema)
+    for part in (schema, claim):
+        _loosen(part)
     definitions = schema.setdefault("$defs", {})
     definitions["Claim"] = claim
     arm = {
@@ -36,12 +36,15 @@ def file_schema(model: type[Config]) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 
 
-def _drop_required(node: Any) -> None:
+def _loosen(node: Any) -> None:
+    """Drops what is required, and lets a table without its `kind` be of any kind."""
     if isinstance(node, dict):
         if isinstance(node.get("required"), list):
             del node["required"]
+        if isinstance(node.get("oneOf"), list):
+            node["anyOf"] = node.pop("oneOf")
         for child in node.values():
-            _drop_required(child)
+            _loosen(child)
     elif isinstance(node, list):
         for child in node:
-            _drop_required(child)
+            _loosen(child)

@@ -2,10 +2,9 @@
 
 import importlib
 import inspect
-import pkgutil
-import tomllib
+import keyword
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,16 @@ import pydantic
 
 from ..core.errors import ConfigError, did_you_mean, Fault
 from ._claims import references
-from ._faults import faults_of
-from ._schema import Claim, Config
+from ._faults import faults_of, Finding, findings_of
+from ._read import (
+    apply_overrides,
+    check_experiment,
+    dotted,
+    merge as merge,
+    read_table as read_table,
+    toml_text,
+)
+from ._schema import BOUNDS, Claim, Config, ONE_BOUND, Optimiser, OPTIMISERS
 
 
 @dataclass(frozen=True)
@@ -46,24 +53,6 @@ class Spec:
         return next(iter(self.arms.values()))
 
 
-def check_file(
-    path: str | Path, overrides: Sequence[str] = (), package: str = "experiments"
-) -> None:
-    """Checks what needs no JAX: the file, its TOML, its bases, its experiment's name.
-
-    Args:
-        path: the TOML file.
-        overrides: as for `load`.
-        package: where experiment modules are looked up.
-
-    Raises:
-        ConfigError: for the first thing that keeps the file from being read whole.
-    """
-    table = read_table(Path(path))
-    _apply_overrides(table, overrides, str(path))
-    _check_experiment(table.get("experiment"), str(path), package)
-
-
 def load(path: str | Path, *overrides: str, package: str = "experiments") -> Spec:
     """Reads a config file.
 
@@ -81,7 +70,7 @@ def load(path: str | Path, *overrides: str, package: str = "experiments") -> Spe
     """
     path = Path(path)
     table = read_table(path)
-    _apply_overrides(table, overrides, str(path))
+    apply_overrides(table, overrides, str(path))
     return load_table(table, str(path), package=package)
 
 
@@ -101,102 +90,21 @@ def load_table(
     Raises:
         ConfigError: listing every fault.
     """
-    build = find_build(table.get("experiment"), path, package)
+    check_experiment(table, path, package)
+    build = find_build(table["experiment"], path, package)
     model = config_model(build)
     faults: list[Fault] = []
     arms = _arms(table, path, model, faults)
-    claims = _claims(table, path, set(_arm_names(table)), faults)
-    if not faults:
-        faults += _shared_fields(arms, path)
+    claims = _claims(table, path, faults)
     if faults:
         raise ConfigError(faults)
     return Spec(path, table, arms, claims, build)
 
 
-def read_table(path: Path, _above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Reads a TOML file and merges it over its `base`.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The merged document, without `base`.
-
-    Raises:
-        ConfigError: for a missing file, broken TOML or a base that refers to itself.
-    """
-    if path.is_dir() or not path.exists():
-        kind = "is a folder" if path.is_dir() else "no such file"
-        near = sorted(str(p) for p in Path(path.parent).glob("*.toml"))
-        near += [str(p) for p in Path("configs").glob("*/*.toml")]
-        raise ConfigError([Fault(str(path), "", kind + did_you_mean(path, near))])
-    if path.resolve() in _above:
-        raise ConfigError([Fault(str(path), "base", "is its own base")])
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(
-            [Fault(str(path), "", f"not valid TOML: {error}")]
-        ) from None
-    base = table.pop("base", None)
-    if base is None:
-        return table
-    if not isinstance(base, str):
-        raise ConfigError([Fault(str(path), "base", "must be a path, as a string")])
-    below = (*_above, path.resolve())
-    try:
-        return merge(read_table(path.parent / base, below), table)
-    except ConfigError as error:
-        if not (path.parent / base).exists():
-            fault = Fault(str(path), "base", f"no such file {base!r}")
-            raise ConfigError([fault]) from None
-        raise error
-
-
-def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lays one table over another, table by table.
-
-    A table that changes its `kind` replaces the one below it whole, since the fields
-    of one kind mean nothing to another.
-
-    Args:
-        under: the table below.
-        over: the table that wins.
-
-    Returns:
-        A new table.
-    """
-    result = dict(under)
-    for key, value in over.items():
-        below = result.get(key)
-        same_kind = isinstance(below, dict) and isinstance(value, dict) and (
-            "kind" not in value or value["kind"] == below.get("kind")
-        )
-        result[key] = merge(below, value) if same_kind else value  # pyright: ignore
-    return result
-
-
 def find_build(experiment: Any, path: str, package: str) -> Callable[[Any], Any]:
     """Finds `build` of an experiment's module; its import path is the registry."""
-    _check_experiment(experiment, path, package)
+    check_experiment({"experiment": experiment}, path, package)
     return importlib.import_module(f"{package}.{experiment}").build
-
-
-def _check_experiment(experiment: Any, path: str, package: str) -> None:
-    found = importlib.import_module(package)
-    tools = {"run", "claims"}
-    known = {
-        m.name
-        for m in pkgutil.iter_modules(found.__path__)
-        if not (m.ispkg or m.name in tools or m.name.startswith("_"))
-    }
-    if experiment is None:
-        raise ConfigError([Fault(path, "experiment", "required, but missing")])
-    if experiment not in known:
-        names = ", ".join(sorted(known))
-        hint = did_you_mean(experiment, known)
-        message = f"no experiment {experiment!r} (there are: {names}){hint}"
-        raise ConfigError([Fault(path, "experiment", message)])
 
 
 def config_model(build: Callable[[Any], Any]) -> type[Config]:
@@ -205,93 +113,169 @@ def config_model(build: Callable[[Any], Any]) -> type[Config]:
     return typing.get_type_hints(build)[first]
 
 
-def _apply_overrides(table: dict, overrides: Sequence[str], path: str) -> None:
-    faults = []
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        names = [name.strip() for name in key.split(".")]
-        if not equals or not all(names):
-            message = f"override {text!r} is not of the form a.b=value"
-            faults.append(Fault(path, "", message))
-            continue
-        try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            if value.replace("_", "").replace("-", "").isalnum():
-                parsed = value
-            else:
-                message = f"override value {value!r} is not TOML"
-                faults.append(Fault(path, key, message))
-                continue
-        patch: Any = parsed
-        for name in reversed(names):
-            patch = {name: patch}
-        merged = merge(table, patch)
-        table.clear()
-        table.update(merged)
-    if faults:
-        raise ConfigError(faults)
-
-
-def _arm_names(table: dict) -> list[str]:
-    arms = table.get("arms")
-    return list(arms) if isinstance(arms, dict) and arms else ["main"]
-
-
 def _arms(table: dict, path: str, model, faults: list[Fault]) -> dict[str, Config]:
     shared = {k: v for k, v in table.items() if k not in ("arms", "claims")}
-    given = table.get("arms", {"main": {}}) or {"main": {}}
+    given = table.get("arms", {})
     if not isinstance(given, dict):
         faults.append(Fault(path, "arms", "must be tables: [arms.name]"))
-        given = {"main": {}}
-    arms = {}
+        given = {}
     for name, patch in given.items():
-        if not name.isidentifier():
+        where = dotted(["arms", name])
+        if not name.isidentifier() or keyword.iskeyword(name):
             message = "an arm's name must be a word, to be used in claims"
-            faults.append(Fault(path, f"arms.{name}", message))
+            faults.append(Fault(path, where, message))
         if not isinstance(patch, dict):
-            faults.append(Fault(path, f"arms.{name}", "must be a table"))
-            continue
-        try:
-            arms[name] = model.model_validate(merge(shared, patch))
-        except pydantic.ValidationError as error:
-            faults += faults_of(error, model, merge(shared, patch), path, name, patch)
+            message = f"must be a table, not {toml_text(patch)}"
+            faults.append(Fault(path, where, message))
+    own = _own_tables(table)
+    arms, alone = {}, _findings(model, shared)
+    for name, patch in own.items():
+        whole = merge(shared, patch)
+        findings = _findings(model, whole)
+        for finding in findings:
+            names = finding.names
+            if _is_arms_own(finding, patch, alone, own):
+                names = ("arms", name, *names)
+            faults.append(Fault(path, dotted(names), finding.message))
+        if not findings:
+            arms[name] = model.model_validate(whole)
+        faults += _options(whole, path, name, patch)
+    faults += _shared_fields(shared, own, path, model)
     return arms
 
 
-def _claims(table: dict, path: str, arms: set[str], faults: list[Fault]):
+def _own_tables(table: dict) -> dict[str, dict]:
+    """What each arm changes; a config without arms has one, which changes nothing."""
+    arms = table.get("arms")
+    given = arms if isinstance(arms, dict) else {}
+    return {k: v for k, v in given.items() if isinstance(v, dict)} or {"main": {}}
+
+
+def _findings(model: type[Config], table: dict) -> list[Finding]:
+    try:
+        model.model_validate(table)
+    except pydantic.ValidationError as error:
+        return findings_of(error, model, table, ("arms", "base", "claims"))
+    return []
+
+
+def _is_arms_own(
+    finding: Finding, patch: dict, alone: list[Finding], arms: dict[str, dict]
+) -> bool:
+    """Whether a finding is to be named below `arms`, not as of the shared tables.
+
+    Args:
+        finding: what is wrong with the arm.
+        patch: the arm's own table.
+        alone: what is wrong with the shared tables alone.
+        arms: all arms' own tables.
+    """
+    if _supplies(patch, finding.names):
+        return True
+    if finding in alone:  # what other arms supply, this one lacks
+        others = any(_supplies(other, finding.names) for other in arms.values())
+        return finding.missing and others
+    return not finding.names or finding.names[0] in patch
+
+
+def _supplies(patch: Any, names: Sequence[str]) -> bool:
+    """Whether an arm's own table gives the value at a path."""
+    for name in names:
+        if not isinstance(patch, dict):
+            return True
+        if name not in patch:
+            return False
+        patch = patch[name]
+    return not isinstance(patch, dict)
+
+
+def _options(whole: dict, path: str, name: str, patch: dict) -> list[Fault]:
+    """Optimiser options are known to optax alone, which the experiment has loaded."""
+    from ._optimiser import option_faults
+
+    above = ("train", "optimiser")
+    method = _value(whole, (*above, "name"), Optimiser().name)
+    options = _value(whole, (*above, "options"), {})
+    if method not in OPTIMISERS or not isinstance(options, dict):
+        return []
+    decay = _value(whole, (*above, "weight_decay"), None)
+    faults = []
+    for option, message in option_faults(method, options, decay).items():
+        names = (*above, "options", option)
+        own = _supplies(patch, names) or _supplies(patch, (*above, "name"))
+        where = dotted(("arms", name, *names) if own else names)
+        faults.append(Fault(path, where, message))
+    return faults
+
+
+def _claims(table: dict, path: str, faults: list[Fault]) -> dict[str, Claim]:
     claims: dict[str, Claim] = {}
     given = table.get("claims", {})
     if not isinstance(given, dict):
         faults.append(Fault(path, "claims", "must be tables: [claims.name]"))
         return claims
+    named = table.get("arms", {})  # also those with faults of their own
+    arms = list(named or ["main"]) if isinstance(named, dict) else None
     for name, body in given.items():
-        where = f"claims.{name}"
+        where = ("claims", name)
         try:
             claims[name] = Claim.model_validate(body)
         except pydantic.ValidationError as error:
-            faults += faults_of(error, Claim, body, path, prefix=where)
-            continue
-        for arm, _ in references(claims[name].measure):
-            if arm not in arms:
-                known = ", ".join(sorted(arms))
-                message = f"no arm {arm!r} (there are: {known})"
-                hint = did_you_mean(arm, arms)
-                faults.append(Fault(path, f"{where}.measure", message + hint))
+            found = faults_of(error, Claim, body, path, where)
+            if _bounds(body) != 1 and set(body) <= set(Claim.model_fields):
+                found.append(Fault(path, dotted(where), ONE_BOUND))
+            faults += found
+        for arm in _unknown_arms(body, arms):
+            known = ", ".join(dotted([arm]) for arm in sorted(arms))
+            message = f"no arm {arm!r} (there are: {known})"
+            hint = did_you_mean(arm, arms)
+            faults.append(Fault(path, dotted((*where, "measure")), message + hint))
     return claims
 
 
-def _shared_fields(arms: dict[str, Config], path: str) -> list[Fault]:
+def _bounds(body: Any) -> int:
+    """How many bounds a claim's table gives; one for what is no table."""
+    return sum(bound in body for bound in BOUNDS) if isinstance(body, dict) else 1
+
+
+def _unknown_arms(body: Any, arms: Sequence[str] | None) -> list[str]:
+    """The arms that a claim's measure names and the file lacks, as far as is known."""
+    measure = body.get("measure") if isinstance(body, dict) else None
+    if arms is None or not isinstance(measure, str):
+        return []
+    try:
+        named = dict.fromkeys(arm for arm, _ in references(measure))
+    except ValueError:  # a fault already
+        return []
+    return [arm for arm in named if arm not in arms]
+
+
+def _shared_fields(shared: dict, own: dict, path: str, model) -> list[Fault]:
     """Arms are compared seed by seed in one process, so these cannot differ."""
     faults = []
-    first = next(iter(arms.values()))
-    for name, arm in arms.items():
-        for field in ("seeds", "seed_mode", "experiment", "tier"):
-            if getattr(arm, field) != getattr(first, field):
-                message = f"all arms share {field}; set it once, outside the arms"
-                faults.append(Fault(path, f"arms.{name}.{field}", message))
-        for field in ("log_every", "max_seconds", "shards", "checkpoint"):
-            if getattr(arm.train, field) != getattr(first.train, field):
-                message = f"all arms share {field}; set it once, under [train]"
-                faults.append(Fault(path, f"arms.{name}.train.{field}", message))
+    top = ("seeds", "seed_mode", "experiment", "tier")
+    train = ("log_every", "max_seconds", "shards", "checkpoint")
+    for names in [(f,) for f in top] + [("train", f) for f in train]:
+        holder = model if len(names) == 1 else model.model_fields["train"].annotation
+        usual = holder.model_fields[names[-1]].default
+        usual = usual.model_dump() if isinstance(usual, pydantic.BaseModel) else usual
+        values = [_value(merge(shared, patch), names, usual) for patch in own.values()]
+        if all(value == values[0] for value in values):
+            continue
+        place = "under [train]" if len(names) > 1 else "outside the arms"
+        message = f"all arms share {names[-1]}; set it once, {place}"
+        for name, patch in own.items():
+            if _value(patch, names, None) is not None:
+                where = dotted(("arms", name, *names))
+                faults.append(Fault(path, where, message))
     return faults
+
+
+def _value(table: Any, names: Sequence[str], default: Any) -> Any:
+    """The value at a path of a document that may be at fault."""
+    for name in names:
+        if not isinstance(table, dict) or name not in table:
+            return default
+        table = table[name]
+    both = isinstance(table, dict) and isinstance(default, dict)
+    return merge(default, table) if both else table

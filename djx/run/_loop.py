@@ -75,10 +75,13 @@ def run_program(
             store.save(step, host, program.state_shapes, kept)
         return host
 
+    pace = _Pace(config.chunk, config.log_every, program.chunk)
+
     def next_boundary() -> int:
-        ends = [step - step % program.chunk + program.chunk, config.steps]
-        if config.eval_every:
-            ends.append(step - step % config.eval_every + config.eval_every)
+        ends = [step - step % pace.steps + pace.steps, config.steps]
+        for every in (config.eval_every, config.checkpoint.every_steps):
+            if every:
+                ends.append(step - step % every + every)
         return min(ends)
 
     finished = step >= config.steps or not stopping.active.any()
@@ -87,6 +90,7 @@ def run_program(
         counts = np.where(stopping.active, end - step, 0)
         leaves, metrics = program.advance(leaves, step, counts)
         flush()  # the chunk before, while this one runs
+        pace.measure()
         last = end == config.steps
         read = _train_reader(recorder, lanes, step, counts, metrics, last)
         pending.append(lambda read=read, end=end: (read(), advanced(end)))
@@ -110,6 +114,30 @@ def run_program(
     host = save(finished)
     seconds = program.seconds | {"run": time.perf_counter() - began}
     return Outcome(host, step, finished, seconds)
+
+
+class _Pace:
+    """How many steps a call makes: long enough that the host's work is hidden.
+
+    Neither the state nor metrics.jsonl depends on it. It grows by doubling from one
+    block of metrics, and stays where the config says.
+    """
+
+    _SECONDS = 0.02  # short against the patience of a progress bar or a signal
+
+    def __init__(self, fixed: int | None, block: int, capacity: int):
+        self._fixed = fixed is not None
+        self._capacity = capacity
+        self.steps = min(fixed or block, capacity)
+        self._then = time.perf_counter()
+
+    def measure(self) -> None:
+        """Takes note that another call was read back."""
+        now = time.perf_counter()
+        quick = now - self._then < self._SECONDS
+        self._then = now
+        if quick and not self._fixed and self.steps * 2 <= self._capacity:
+            self.steps *= 2
 
 
 class Stopping:

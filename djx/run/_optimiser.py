@@ -1,11 +1,14 @@
 """optax optimisers from a config table."""
 
 import inspect
+from collections.abc import Iterable
+from typing import Any
 
 import jax
 import optax
 
 from ..core.errors import ConfigError, did_you_mean, Fault
+from ._read import dotted
 from ._schema import Cosine, Exponential, Linear, Optimiser, Train
 
 
@@ -25,13 +28,23 @@ def make_optimiser(train: Train) -> optax.GradientTransformation:
         ConfigError: where `options` names no argument of the optax function.
     """
     table = train.optimiser
-    rate = learning_rate(table, train.steps // table.accumulate)
+    faults = [
+        Fault("config", dotted(("train", "optimiser", "options", name)), message)
+        for name, message in option_faults(
+            table.name, table.options, table.weight_decay
+        ).items()
+    ]
+    if faults:
+        raise ConfigError(faults)
+    rate = learning_rate(table, max(train.steps // table.accumulate, 1))
     method = getattr(optax, table.name)
-    _check_options(method, table)
+    options = dict(table.options)
+    if table.weight_decay is not None and "weight_decay" in _options_of(method):
+        options["weight_decay"] = 0.0  # the method's default would come on top
     parts = []
     if table.clip_norm is not None:
         parts.append(optax.clip_by_global_norm(table.clip_norm))
-    parts.append(method(rate, **table.options))
+    parts.append(method(rate, **options))
     if table.weight_decay is not None:
         parts.append(_decoupled_decay(table.weight_decay, rate))
     chained = optax.chain(*parts)
@@ -58,9 +71,10 @@ def learning_rate(table: Optimiser, updates: int) -> optax.ScalarOrSchedule:
         case Cosine():
             warmup = schedule.warmup_steps // table.accumulate
             rest = max(updates - warmup, 1)
-            cosine = optax.cosine_decay_schedule(1.0, rest, schedule.final_fraction)
-            rise = optax.linear_schedule(0.0, 1.0, warmup)
-            shape = optax.join_schedules([rise, cosine], [warmup])
+            shape = optax.cosine_decay_schedule(1.0, rest, schedule.final_fraction)
+            if warmup:
+                rise = optax.linear_schedule(0.0, 1.0, warmup)
+                shape = optax.join_schedules([rise, shape], [warmup])
         case Exponential():
 
             def shape(count):
@@ -82,6 +96,7 @@ def _decoupled_decay(weight_decay, rate) -> optax.GradientTransformation:
 
 def _added(term: optax.GradientTransformation) -> optax.GradientTransformation:
     """Adds what a transformation makes of a zero gradient to the running update."""
+
     def update(updates, state, params=None):
         zeros = jax.tree.map(lambda u: u * 0, updates)
         extra, state = term.update(zeros, state, params)
@@ -90,16 +105,31 @@ def _added(term: optax.GradientTransformation) -> optax.GradientTransformation:
     return optax.GradientTransformation(term.init, update)
 
 
-def _check_options(method, table: Optimiser) -> None:
-    known = set(inspect.signature(method).parameters) - {"learning_rate"}
-    faults = [
-        Fault(
-            "[train.optimiser]",
-            f"train.optimiser.options.{name}",
-            f"optax.{table.name} takes no {name!r}{did_you_mean(name, known)}",
-        )
-        for name in table.options
-        if name not in known
-    ]
-    if faults:
-        raise ConfigError(faults)
+def option_faults(
+    method: str, options: Iterable[str], weight_decay: Any
+) -> dict[str, str]:
+    """Finds the options that an optax function does not take.
+
+    Args:
+        method: the function's name.
+        options: names of keyword arguments.
+        weight_decay: the table's own, if any.
+
+    Returns:
+        What is wrong, by option.
+    """
+    known = _options_of(getattr(optax, method))
+    faults = {}
+    for name in options:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            faults[name] = f"optax.{method} takes no {name!r}{hint}"
+        elif name == "weight_decay" and weight_decay is not None:
+            faults[name] = "train.optimiser.weight_decay is given too; keep one"
+    return faults
+
+
+def _options_of(method) -> set[str]:
+    """The arguments that are numbers or switches."""
+    names = set(inspect.signature(method).parameters) - {"learning_rate"}
+    return {name for name in names if not name.endswith(("dtype", "mask"))}

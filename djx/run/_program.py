@@ -20,6 +20,8 @@ from ._experiment import Experiment
 from ._schema import Config, traced_values, with_values
 
 
+_LONG_CALL = 1000  # steps that one call can hold, where the config does not say
+
 _LANES, _REPLICATED = PartitionSpec("lanes"), PartitionSpec()
 
 Lanes = list[Array]  # the leaves of the state, each with a leading axis of lanes
@@ -57,7 +59,8 @@ class Program:
         self.config = next(iter(arms.values()))
         self.build = build
         train = self.config.train
-        self.chunk = train.chunk or train.log_every
+        self.chunk = train.chunk or -(-_LONG_CALL // train.log_every) * train.log_every
+        self.chunk = min(self.chunk, max(train.steps, 1))
         self.seeds = self.config.seed_list()
         self.lanes = [(arm, seed) for arm in self.arms for seed in self.seeds]
         available = list(devices or jax.devices())

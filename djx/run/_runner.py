@@ -96,6 +96,13 @@ def run(
     deadline = began + limit if limit else float("inf")
     outcomes: list[Outcome] = []
     reason = "done"
+    first_step: list[float] = []
+
+    def advanced(step: int) -> None:
+        if step and not first_step:
+            first_step.append(time.perf_counter() - began)
+        show.advanced(step)
+
     stores, saved = _restore(programs, recorder, folder, resume, show)
     try:
         with _stop_signals() as asked:
@@ -114,7 +121,7 @@ def run(
                     old,
                     facts=_facts(spec, program),
                     stop_asked=stop_asked,
-                    advanced=show.advanced,
+                    advanced=advanced,
                 )
                 outcomes.append(outcome)
                 if not outcome.finished:
@@ -128,6 +135,7 @@ def run(
         for close in closing:
             close()
     results = _results(spec, programs, outcomes, recorder, environment, folder, reason)
+    results.seconds["first step"] = first_step[0] if first_step else float("nan")
     results.seconds["total"] = time.perf_counter() - began
     if folder is not None:
         _finish(results, folder, show)

@@ -47,8 +47,7 @@ class Cosine(Section):
 
     kind: Literal["cosine"]
     warmup_steps: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    final_fraction: TracedNotNegative = Annotated[float, Field(ge=0), Traced()]
-TracedUnit = 0.0
+    final_fraction: TracedUnit = 0.0
 
 
 class Exponential(Section):
@@ -62,8 +61,7 @@ class Linear(Section):
     """Straight line from the peak to a fraction of it at the end."""
 
     kind: Literal["linear"]
-    final_fraction: TracedNotNegative = Annotated[float, Field(ge=0), Traced()]
-TracedUnit = 0.0
+    final_fraction: TracedUnit = 0.0
 
 
 Schedule = Annotated[Cosine | Exponential | Linear, Field(discriminator="kind")]
@@ -140,7 +138,7 @@ class Train(Section):
     log_every: Count = 100
     """Steps per block of metrics; every step's metrics are kept."""
     chunk: Count | None = None
-    """Steps per call of the compiled program; `log_every` if absent."""
+    """Steps per call of the compiled program; chosen by the loop if absent."""
     eval_every: Count | None = None
     """Steps between evaluations; only the last step's if absent."""
     checkpoint: Checkpoints = Checkpoints()
@@ -238,7 +236,7 @@ class Config(Section):
         if isinstance(seeds, list) and (
             len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32
         ):
-            raise ValueError("seeds must be distinct, not negative and below 2**32")
+            raise ValueError("must be distinct, not negative and below 2**32")
         return seeds
 
     def seed_list(self) -> list[int]:

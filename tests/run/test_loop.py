@@ -17,13 +17,14 @@ def digests(results):
 
 def test_chunk_length_changes_neither_state_nor_metrics_file(tmp_path):
     seen = []
-    for chunk in (1, 10, 50):
+    for chunk in (1, 10, 50, None):
         out = tmp_path / str(chunk)
-        train = {"steps": 130, "log_every": 10, "eval_every": 35, "chunk": chunk}
+        train = {"steps": 130, "log_every": 10, "eval_every": 35}
+        train |= {} if chunk is None else {"chunk": chunk}
         seen.append(digests(run(quadratic(train=train), out, progress=False)))
         seen.append((out / "metrics.jsonl").read_bytes())
-    assert seen[0] == seen[2] == seen[4]
-    assert seen[1] == seen[3] == seen[5]
+    assert seen[0] == seen[2] == seen[4] == seen[6]
+    assert seen[1] == seen[3] == seen[5] == seen[7]
     assert seen[1].count(b"\n") == 2 * 13 + 2 * 4
 
 

@@ -1,0 +1,1 @@
+"""Races against the limit, against naive code and against peers."""
