@@ -56,7 +56,11 @@ def draw(
     report.figure(figure, "Step sizes on the test images, first seed.")
 
     figure, panels = plt.subplots(
-        1, len(shown), figsize=(4 * len(shown), 3.8), layout="constrained", squeeze=False
+        1,
+        len(shown),
+        figsize=(4 * len(shown), 3.8),
+        layout="constrained",
+        squeeze=False,
     )
     for axes, arm in zip(panels[0], shown, strict=True):
         _trajectories(axes, states[arm], labels)

@@ -82,8 +82,16 @@ def with_section(text: str, tier: str, section: str) -> str:
 
 def _section(tier: str, rows: list[str]) -> str:
     day = datetime.date.today().isoformat()
-    head = "| config | claim | measure | claimed | measured (over seeds) | verdict | source |"
-    lines = [f"## {tier}", "", f"Measured on {day}.", "", head, "|---|---|---|---|---|---|---|"]
+    titles = "config claim measure claimed measured_(over_seeds) verdict source".split()
+    head = f"| {' | '.join(titles)} |".replace("_", " ")
+    lines = [
+        f"## {tier}",
+        "",
+        f"Measured on {day}.",
+        "",
+        head,
+        "|---|---|---|---|---|---|---|",
+    ]
     return "\n".join([*lines, *rows]) + "\n"
 
 

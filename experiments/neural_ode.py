@@ -5,7 +5,7 @@ Ghosh et al. 2020 (STEER). The data are scikit-learn's 1797 digits of 8 x 8 pixe
 """
 
 import functools as ft
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, cast, Literal
 
 import diffrax
 import equinox as eqx
@@ -127,7 +127,9 @@ def _velocity(t, x, net):
 TERM = diffrax.ODETerm(_velocity)
 
 
-def solve(net: Net, x, model: Model, *, end=1.0, accumulators=None, saveat=None):
+def solve(
+    net: Net, x, model: Model, *, end: Any = 1.0, accumulators=None, saveat=None
+) -> Any:
     """Takes a batch from time 0 to `end`, as one system with shared steps."""
     solver, tolerance = SOLVER, model.tolerance
     if accumulators:
@@ -261,12 +263,12 @@ def _report(results: Results, report: Report, *, init: Any, test: Any) -> None:
 
     def paths(arm, steps: bool):
         """Steps, or states at 21 times, of the first seed's network on test images."""
-        config = results.arms[arm].config
+        config = cast(Config, results.arms[arm].config)
         state = figures.first_seed(results.arms[arm].state)
         saveat = (
             diffrax.SaveAt(t0=True, steps=True, fn=lambda t, y, args: t)
             if steps
-            else diffrax.SaveAt(ts=np.linspace(0, 1, 21))
+            else diffrax.SaveAt(ts=jnp.linspace(0, 1, 21))
         )
         run = eqx.filter_jit(ft.partial(solve, model=config.model, saveat=saveat))
         return run(trained_model(init, state), images)

@@ -63,7 +63,7 @@ def _make_cpu_devices(count: int) -> None:
     """Virtual CPU devices for the shards, where nothing else was asked for."""
     import jax
 
-    if count > 1 and jax.config.jax_num_cpu_devices in (-1, 0, None):
+    if count > 1 and jax.config.values["jax_num_cpu_devices"] in (-1, 0, None):
         jax.config.update("jax_num_cpu_devices", count)
 
 

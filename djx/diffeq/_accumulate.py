@@ -4,14 +4,17 @@ from typing import Any, NamedTuple
 import diffrax
 import equinox as eqx
 import jax
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
+
+
+Scalar = Any  # a float, or an array of one: what diffrax hands its solvers
 
 
 class Step(NamedTuple):
     """One attempted step of a solver, as its accumulators see it."""
 
-    t0: Array
-    t1: Array
+    t0: Scalar
+    t1: Scalar
     y0: PyTree
     y1: PyTree
     y_error: PyTree | None

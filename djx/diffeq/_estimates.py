@@ -1,6 +1,6 @@
+import diffrax
 import jax
 import jax.numpy as jnp
-from diffrax import AbstractERK
 from jaxtyping import Array, Float, PyTree
 
 from ..core import safe_rms
@@ -39,7 +39,7 @@ def scaled_error(
     return safe_rms(jax.tree.map(ratio, step.y_error, step.y0, step.y1))
 
 
-def stiffness_estimate(step: Step, solver: AbstractERK) -> Float[Array, ""]:
+def stiffness_estimate(step: Step, solver: diffrax.AbstractERK) -> Float[Array, ""]:
     """Shampine's estimate of the size of the Jacobian's leading eigenvalue.
 
     `|f(g_s) - f(g_{s-1})| / |g_s - g_{s-1}|` for the last two stages, which a pair
@@ -58,7 +58,11 @@ def stiffness_estimate(step: Step, solver: AbstractERK) -> Float[Array, ""]:
         ValueError: where the solver's last two stages are not at the same time.
     """
     tableau = solver.tableau
-    if not (tableau.fsal and tableau.c[-1] == 1 and tableau.c[-2] == 1):
+    if not (
+        isinstance(tableau, diffrax.ButcherTableau)
+        and tableau.fsal
+        and tableau.c[-1] == tableau.c[-2] == 1
+    ):
         raise ValueError(
             f"{type(solver).__name__} has no two stages at the end of the step, which "
             "the stiffness estimate needs; use diffrax.Tsit5 or diffrax.Dopri5"
@@ -99,7 +103,7 @@ class StiffnessIntegral(AbstractAccumulator):
     Equation 12 of Pal et al. 2021 (SRNODE).
     """
 
-    solver: AbstractERK
+    solver: diffrax.AbstractERK
 
     def init(self, y0):
         return _zero(y0)

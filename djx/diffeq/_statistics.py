@@ -17,9 +17,15 @@ def field_evaluations(
 
     Returns:
         A whole number.
+
+    Raises:
+        ValueError: where the method is a pair of tableaus (implicit-explicit).
     """
-    stages = len(solver.tableau.c) + 1
+    tableau = solver.tableau
+    if not isinstance(tableau, diffrax.ButcherTableau):
+        raise ValueError(f"{type(solver).__name__} is not a single explicit method")
+    stages = len(tableau.c) + 1
     steps = solution.stats["num_steps"]
     # First-same-as-last: a step, rejected or not, finds its first stage done, and only
     # the very first one has to evaluate it.
-    return (stages - 1) * steps + 1 if solver.tableau.fsal else stages * steps
+    return (stages - 1) * steps + 1 if tableau.fsal else stages * steps

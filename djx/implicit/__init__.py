@@ -4,11 +4,12 @@ Names are imported on first use. JAXopt itself is imported by the first solve.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any, TYPE_CHECKING
+
 
 if TYPE_CHECKING:
     from djx.implicit import jaxopt
-    from djx.implicit.jaxopt import Minimum, Root, minimise, root
+    from djx.implicit.jaxopt import minimise, Minimum, Root, root
 
 __all__ = ["Minimum", "Root", "jaxopt", "minimise", "root"]
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree, Scalar, ScalarLike
 
+
 _MINIMISERS = {
     "lbfgs": "LBFGS",
     "gradient_descent": "GradientDescent",

@@ -4,13 +4,14 @@ Names are imported on first use, so that `import djx.nn` does not import Flax.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any, TYPE_CHECKING
+
 
 if TYPE_CHECKING:
     from djx.nn import linen, nnx, weights
-    from djx.nn.linen import LinenModule, from_linen
-    from djx.nn.nnx import NNXModule, from_nnx
-    from djx.nn.weights import WeightError, flatten, from_bytes, to_bytes, unflatten
+    from djx.nn.linen import from_linen, LinenModule
+    from djx.nn.nnx import from_nnx, NNXModule
+    from djx.nn.weights import flatten, from_bytes, to_bytes, unflatten, WeightError
 
 __all__ = [
     "LinenModule",

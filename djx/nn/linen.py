@@ -10,6 +10,7 @@ import jax
 from flax.core import unfreeze
 from jaxtyping import PRNGKeyArray, PyTree
 
+
 # One key serves every random stream: Flax falls back to "params" for a stream that
 # was not given, and counts the draws so that no two of them coincide.
 _FALLBACK_STREAM = "params"

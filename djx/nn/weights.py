@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+
 # No name can equal this: `keystr` writes the key of a dict within brackets.
 _CHECKSUM = "__crc32__"
 

@@ -246,7 +246,9 @@ def from_host(leaves: list[np.ndarray], like: PyTree) -> list[Any]:
     """
     shapes = jax.tree.leaves(like)
     return [
-        jr.wrap_key_data(leaf, impl=_key_kind(shape)) if _is_key(shape) else leaf
+        jr.wrap_key_data(jnp.asarray(leaf), impl=_key_kind(shape))
+        if _is_key(shape)
+        else leaf
         for leaf, shape in zip(leaves, shapes, strict=True)
     ]
 

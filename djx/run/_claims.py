@@ -91,7 +91,9 @@ def _check(tree: ast.expr, text: str) -> None:
                 inner = [right, left]
             case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
                 inner = [operand]
-            case ast.Constant(value=number) if type(number) in (int, float):
+            case ast.Constant(value=int() | float() as number) if not isinstance(
+                number, bool
+            ):
                 # Further digits than a float has room for, or 1e999.
                 if number > sys.float_info.max:
                     raise ValueError(f"measure {shown}: a number is too large")

@@ -54,7 +54,7 @@ def enable_compilation_cache() -> None:
 
     `DJX_CACHE_DIR` moves it (empty: off); JAX's own setting wins where it is set.
     """
-    if jax.config.jax_compilation_cache_dir:
+    if jax.config.values["jax_compilation_cache_dir"]:
         return
     chosen = os.environ.get("DJX_CACHE_DIR", platformdirs.user_cache_dir("djx"))
     if chosen:

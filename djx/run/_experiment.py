@@ -63,7 +63,7 @@ def supervised(
         precision: "bfloat16" runs the loss in that type on float32 parameters.
 
     Returns:
-        The experiment; its state is a `TrainState`, and `trained_model` gives the model.
+        The experiment. Its state is a `TrainState`; `trained_model` gives the model.
     """
 
     def start(key):

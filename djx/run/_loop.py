@@ -10,7 +10,7 @@ import numpy as np
 
 from ._checkpoint import CheckpointStore, from_host, Saved, to_host
 from ._metrics import Recorder
-from ._program import Lanes, Program
+from ._program import Program
 from ._schema import EarlyStop
 
 

@@ -226,5 +226,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype.kind not in "biuf":
             value = value.astype(np.float32)
-        return value[()] if value.ndim == 0 else np.ascontiguousarray(value)
+        whole = np.ascontiguousarray(value)
+        return whole[0] if np.ndim(value) == 0 else whole
     raise TypeError(type(value))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from ..core.errors import ConfigError, did_you_mean, Fault
@@ -49,8 +50,7 @@ def make_optimiser(train: Train) -> optax.GradientTransformation:
         parts.append(_decoupled_decay(table.weight_decay, rate))
     chained = optax.chain(*parts)
     if table.accumulate > 1:
-        steps = optax.MultiSteps(chained, table.accumulate)
-        return optax.GradientTransformation(steps.init, steps.update)
+        return optax.MultiSteps(chained, table.accumulate).gradient_transformation()
     return chained
 
 
@@ -65,6 +65,7 @@ def learning_rate(table: Optimiser, updates: int) -> optax.ScalarOrSchedule:
         A number, or a function of the update's index.
     """
     peak, schedule = table.learning_rate, table.schedule
+    shape: Any
     match schedule:
         case None:
             return peak
@@ -88,7 +89,7 @@ def learning_rate(table: Optimiser, updates: int) -> optax.ScalarOrSchedule:
 def _decoupled_decay(weight_decay, rate) -> optax.GradientTransformation:
     decay = optax.add_decayed_weights(weight_decay)
     if callable(rate):
-        scale = optax.scale_by_schedule(lambda count: -rate(count))
+        scale = optax.scale_by_schedule(lambda count: -1.0 * jnp.asarray(rate(count)))
     else:
         scale = optax.scale(-rate)
     return _added(optax.chain(decay, scale))
@@ -98,7 +99,7 @@ def _added(term: optax.GradientTransformation) -> optax.GradientTransformation:
     """Adds what a transformation makes of a zero gradient to the running update."""
 
     def update(updates, state, params=None):
-        zeros = jax.tree.map(lambda u: u * 0, updates)
+        zeros = jax.tree.map(jnp.zeros_like, updates)
         extra, state = term.update(zeros, state, params)
         return jax.tree.map(lambda a, b: a + b, updates, extra), state
 

@@ -11,6 +11,7 @@ import jax
 import jax.lax as lax
 import jax.numpy as jnp
 import numpy as np
+from jax import core as jax_core
 from jax.extend.core import ClosedJaxpr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
@@ -35,7 +36,7 @@ class Traced(NamedTuple):
 
     def __call__(self, consts: Sequence[Array], *args: PyTree) -> PyTree:
         flat = jax.tree.leaves(args)
-        out = jax.core.eval_jaxpr(self.jaxpr.jaxpr, consts, *flat)
+        out = jax_core.eval_jaxpr(self.jaxpr.jaxpr, consts, *flat)
         arrays = map(jnp.asarray, out)  # an output may be a constant of the trace
         return jax.tree.unflatten(jax.tree.structure(self.out), arrays)
 
@@ -132,9 +133,7 @@ class Program:
         return leaves, index, self._one(self._hyper), self._one(self._roots)
 
     def _one(self, lanes: PyTree) -> PyTree:
-        return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), lanes
-        )
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), lanes)
 
     @property
     def _treedef(self):

@@ -130,8 +130,10 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(under)
     for key, value in over.items():
         below = result.get(key)
-        same_kind = isinstance(below, dict) and isinstance(value, dict) and (
-            "kind" not in value or value["kind"] == below.get("kind")
+        same_kind = (
+            isinstance(below, dict)
+            and isinstance(value, dict)
+            and ("kind" not in value or value["kind"] == below.get("kind"))
         )
         result[key] = merge(below, value) if same_kind else value  # pyright: ignore
     return result

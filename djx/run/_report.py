@@ -1,6 +1,7 @@
 """report.html: one file with the curves, the claims, the figures and the config."""
 
 import base64
+import importlib.resources
 import io
 import math
 from pathlib import Path
@@ -49,7 +50,9 @@ class Report:
             rows: cells; floats are shortened.
             caption: what it holds.
         """
-        text = [[f"{c:.4g}" if isinstance(c, float) else str(c) for c in r] for r in rows]
+        text = [
+            [f"{c:.4g}" if isinstance(c, float) else str(c) for c in r] for r in rows
+        ]
         self.items.append({"head": head, "rows": text, "caption": caption})
 
 
@@ -80,7 +83,10 @@ def write_report(results: Any, path: Path) -> None:
         row._asdict() | {"spread": _spread(row), "shown": number(row.value)}
         for row in results.claims
     ]
-    page = jinja2.Environment(autoescape=True).from_string(_PAGE)
+    template = importlib.resources.files("djx.run") / "report.html.jinja"
+    page = jinja2.Environment(autoescape=True).from_string(
+        template.read_text(encoding="utf-8")
+    )
     path.write_text(
         page.render(
             title=spec.name,
@@ -124,10 +130,14 @@ def _curves(results: Any) -> list[Any]:
         for name in names:
             figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
             for label, arm in results.arms.items():
-                _curve(axes, label, [getattr(s, part) for s in arm.series.values()], name)
+                _curve(
+                    axes, label, [getattr(s, part) for s in arm.series.values()], name
+                )
             axes.set_xlabel("step")
             axes.set_ylabel(name)
-            axes.set_title("evaluation" if part == "evaluated" else "training", loc="left")
+            axes.set_title(
+                "evaluation" if part == "evaluated" else "training", loc="left"
+            )
             if len(results.arms) > 1:
                 axes.legend(frameon=False, fontsize="small")
             figures.append(figure)
@@ -162,43 +172,3 @@ def _png(figure: Any) -> str:
 
 def _base64(buffer: io.BytesIO) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{{ title }}</title>
-<meta name="viewport" content="width=device-width">
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
-  padding: 0 1rem; color: #1b1b1b }
-h1 { margin-bottom: 0 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd }
-table { border-collapse: collapse } td, th { text-align: left; padding: .25rem .8rem;
-  border-bottom: 1px solid #e4e4e4; vertical-align: top }
-figure { margin: 0; display: inline-block; max-width: 100% }
-figure img { max-width: 100%; width: 29rem } figcaption { color: #555; max-width: 29rem }
-pre { background: #f6f6f6; padding: 1rem; overflow: auto; font-size: 13px }
-.holds { color: #15702f } .fails { color: #b3261e; font-weight: 600 }
-</style>
-<h1>{{ title }}</h1>
-<p>{{ description }}{% if status != "done" %} <b>(not finished: {{ status }})</b>{% endif %}
-{% if failure %}<p class="fails">Figures are missing: {{ failure }}{% endif %}
-{% if claims %}<h2>Claims</h2>
-<table><tr><th>claim<th>measure<th>claimed<th>measured<th>over seeds<th>verdict<th>source
-{% for c in claims %}<tr><td>{{ c.name }}<td><code>{{ c.measure }}</code><td>{{ c.bound }}
-<td>{{ c.shown }}<td>{{ c.spread }}
-<td class="{{ 'holds' if c.holds else 'fails' }}">{{ 'holds' if c.holds else 'FAILS' }}
-<td>{{ c.paper }}{% endfor %}</table>{% endif %}
-<h2>Curves and figures</h2>
-{% for item in items %}<figure>
-{% if item.image %}<img src="data:image/png;base64,{{ item.image }}" alt="">{% endif %}
-{% if item.audio %}<audio controls src="data:audio/wav;base64,{{ item.audio }}"></audio>
-{% endif %}{% if item.rows %}<table><tr>{% for h in item.head %}<th>{{ h }}{% endfor %}
-{% for row in item.rows %}<tr>{% for c in row %}<td>{{ c }}{% endfor %}{% endfor %}
-</table>{% endif %}
-{% if item.caption %}<figcaption>{{ item.caption }}</figcaption>{% endif %}</figure>
-{% endfor %}
-<h2>Timings</h2><table>{% for name, value in timings %}
-<tr><td>{{ name }}<td>{{ value }}{% endfor %}</table>
-<h2>Config</h2><pre>{{ config }}</pre>
-<h2>Environment</h2><pre>{{ environment | tojson(indent=2) }}</pre>
-</html>
-"""

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -226,7 +226,9 @@ def _check_names(spec: Spec, programs: list[Program]) -> None:
             known = program.evaluated_names
             there = ", ".join(known) or "none"
             hint = did_you_mean(rule.metric, known)
-            message = f"no metric {rule.metric!r} in evaluate (there are: {there}){hint}"
+            message = (
+                f"no metric {rule.metric!r} in evaluate (there are: {there}){hint}"
+            )
             faults.append(Fault(spec.path, "train.early_stop.metric", message))
         elif rule is not None and not config.train.eval_every:
             message = "needs train.eval_every: the rule looks at evaluations"
@@ -245,7 +247,9 @@ def _check_names(spec: Spec, programs: list[Program]) -> None:
                 message += "; metrics of a step are written arm.train.name)" + hint
                 faults.append(Fault(spec.path, where, message))
             elif shapes[metric] != ():
-                message = f"metric {metric!r} is an array {shapes[metric]}, not a number"
+                message = (
+                    f"metric {metric!r} is an array {shapes[metric]}, not a number"
+                )
                 faults.append(Fault(spec.path, where, message))
     if faults:
         raise ConfigError(faults)

@@ -107,9 +107,7 @@ def test_gradient_at_fixed_steps_is_the_finite_difference(x64, adjoint):
             "stiffness": diffeq.StiffnessIntegral(TSIT5),
         }
         grid = diffrax.StepTo(jnp.linspace(0.0, 1.0, 21))
-        solution = solve(
-            accumulators, mu, 1.0, grid, max_steps=20, adjoint=adjoint
-        )
+        solution = solve(accumulators, mu, 1.0, grid, max_steps=20, adjoint=adjoint)
         values = solution.solver_state[1]
         return values["error"] + 0.1 * values["stiffness"]
 
@@ -146,7 +144,13 @@ def test_unbiased_sample_is_the_bracketing_accepted_step(x64, time):
     np.testing.assert_allclose(bracket.h, times[index + 1] - times[index], rtol=1e-12)
     assert bracket.t == time
     exact = diffrax.diffeqsolve(
-        TERM, diffrax.Dopri8(), 0.0, max(time, 1e-9), None, Y0.astype(float), 5.0,
+        TERM,
+        diffrax.Dopri8(),
+        0.0,
+        max(time, 1e-9),
+        None,
+        Y0.astype(float),
+        5.0,
         stepsize_controller=diffrax.PIDController(rtol=1e-11, atol=1e-11),
         max_steps=8000,
     )
@@ -209,7 +213,13 @@ def test_field_evaluations_are_those_that_happened(x64):
     for dt0 in (None, 0.01):
         calls.clear()
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(counted), TSIT5, 0.0, 3.0, dt0, Y0.astype(float), 5.0,
+            diffrax.ODETerm(counted),
+            TSIT5,
+            0.0,
+            3.0,
+            dt0,
+            Y0.astype(float),
+            5.0,
             stepsize_controller=diffrax.PIDController(rtol=RTOL, atol=ATOL),
         )
         jax.effects_barrier()
@@ -244,7 +254,9 @@ def test_everything_batches_and_compiles_once(x64):
     got = batch(mus)
     batch(mus + 1)
     single = [
-        float(solve({"e": diffeq.ErrorIntegral(RTOL, ATOL)}, m, 1.0).solver_state[1]["e"])
+        float(
+            solve({"e": diffeq.ErrorIntegral(RTOL, ATOL)}, m, 1.0).solver_state[1]["e"]
+        )
         for m in mus
     ]
     np.testing.assert_allclose(got, single, rtol=1e-8)

@@ -106,7 +106,9 @@ def test_a_solver_without_error_estimate_is_refused():
 
 def test_zero_error_has_a_finite_gradient(x64):
     def error(rate):
-        step = one_step(lambda t, y, a: a * jnp.ones(2), TSIT5, 0.0, 0.1, jnp.ones(2), rate)
+        step = one_step(
+            lambda t, y, a: a * jnp.ones(2), TSIT5, 0.0, 0.1, jnp.ones(2), rate
+        )
         return diffeq.scaled_error(step, rtol=1e-3, atol=1e-3)
 
     assert np.isfinite(jax.grad(error)(0.0))

@@ -9,6 +9,7 @@ import pytest
 
 from djx.implicit.jaxopt import minimise, root
 
+
 METHODS = ["lbfgs", "gradient_descent", "bfgs", "nonlinear_cg"]
 
 RNG = np.random.default_rng(0)

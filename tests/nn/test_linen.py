@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from djx.nn.linen import LinenModule, from_linen
+from djx.nn.linen import from_linen, LinenModule
 
 
 class Net(nn.Module):

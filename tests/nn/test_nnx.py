@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from djx.nn.nnx import NNXModule, from_nnx
+from djx.nn.nnx import from_nnx, NNXModule
 
 
 class Net(nnx.Module):

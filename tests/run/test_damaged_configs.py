@@ -103,7 +103,16 @@ def wrong_type(table, rng):
     path = rng.choice(list(leaves(table)))
     value = at(table, path)
     wrong = {
-        str: (3, 2.5, True, [], ["a"], {}, {"x": 1}, tomllib.loads("d=1979-05-27")["d"]),
+        str: (
+            3,
+            2.5,
+            True,
+            [],
+            ["a"],
+            {},
+            {"x": 1},
+            tomllib.loads("d=1979-05-27")["d"],
+        ),
         int: ("3", "three", 2.5, True, {}, {"a": {"b": {"c": 1}}}, [[1]]),
         float: ("1e-3", False, [1.0], {}, tomllib.loads("t=07:32:00")["t"]),
         list: (3, "x", True, {}, {"a": 1}, [], ["a", "b"], [True, False], [[1], [2]]),

@@ -107,7 +107,9 @@ def test_states_and_metrics_are_those_of_a_hand_written_loop():
 def test_accumulated_micro_batches_move_once():
     plain = {"name": "sgd", "learning_rate": 0.05, "accumulate": 4}
     results = run(quadratic(noise=0.0, train={"optimiser": plain}), progress=False)
-    start = run(quadratic(noise=0.0, train={"steps": 1, "optimiser": plain}), progress=False)
+    start = run(
+        quadratic(noise=0.0, train={"steps": 1, "optimiser": plain}), progress=False
+    )
     x = start.arms["main"].state.params.position.astype(float)
     for _ in range(10):
         x = x - 0.05 * 2 * (x - 1.0) / 3
@@ -119,7 +121,12 @@ def test_average_of_parameters_is_the_exponential_one():
     spec = quadratic(noise=0.0, seeds=[0], train={"steps": 20, "ema": 0.9})
     state = run(spec, progress=False).arms["main"].state
     one_step = quadratic(noise=0.0, seeds=[0], train={"steps": 1, "ema": 0.9})
-    x = run(one_step, progress=False).arms["main"].state.params.position[0].astype(float)
+    x = (
+        run(one_step, progress=False)
+        .arms["main"]
+        .state.params.position[0]
+        .astype(float)
+    )
     factor = 1 - 0.05 * 2 / 3
     start = 1 + (x - 1) / factor
     average, position = start, start
@@ -156,7 +163,9 @@ def test_early_stop_ends_each_lane_by_itself(tmp_path):
         for seed, series in results.arms["main"].series.items():
             values = series.evaluated["distance"]
             best, waited = np.inf, 0
-            for count, value in enumerate(values, 1):
+            count = 0
+            for value in values:
+                count += 1
                 improved = value < best - 0.05
                 best, waited = (value, 0) if improved else (best, waited + 1)
                 if waited == 2:

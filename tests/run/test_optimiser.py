@@ -9,7 +9,7 @@ import pytest
 from djx.core.errors import ConfigError
 from djx.run import make_optimiser
 from djx.run._optimiser import learning_rate
-from djx.run._schema import OPTIMISERS, Optimiser, Train, with_values
+from djx.run._schema import Optimiser, OPTIMISERS, Train, with_values
 
 
 START = {"w": np.array([1.0, -2.0, 3.0, 0.5], np.float32)}
@@ -27,8 +27,11 @@ def take(train, grads, params=START):
     optimiser = make_optimiser(train)
     params = jax.tree.map(jnp.asarray, params)
     state, seen = optimiser.init(params), []
+    # The branches of accumulation would be compiled anew at every step.
+    jitted = train.optimiser.accumulate > 1
+    update = jax.jit(optimiser.update) if jitted else optimiser.update
     for grad in grads:
-        updates, state = optimiser.update(grad, state, params)
+        updates, state = update(grad, state, params)
         params = optax.apply_updates(params, updates)
         seen.append(params)
     return seen
@@ -60,7 +63,9 @@ def test_every_name_takes_steps_down_a_quadratic(name):
     for _ in range(5):
         params, state = step(params, state)
         losses.append(float(loss(params)))
-    assert all(after < before for before, after in zip(losses, losses[1:], strict=False))
+    assert all(
+        after < before for before, after in zip(losses, losses[1:], strict=False)
+    )
 
 
 def test_sgd_is_its_closed_form():
@@ -263,7 +268,9 @@ def test_traced_rates_batch():
 
     got = jax.vmap(run)(rates)
     for index, rate in enumerate(rates):
-        assert_close(jax.tree.map(lambda x, i=index: x[i], got), moved(START, GRADS, rate))
+        assert_close(
+            jax.tree.map(lambda x, i=index: x[i], got), moved(START, GRADS, rate)
+        )
 
 
 @pytest.mark.parametrize(

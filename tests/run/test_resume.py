@@ -119,7 +119,10 @@ def test_stopped_by_a_signal_goes_on_to_the_same_end(tmp_path, whole):
     assert not (tmp_path / "claims.json").exists()
     results = run(spec, tmp_path, progress=False)
     assert results.status == "done"
-    assert (results.arms["main"].digests, (tmp_path / "metrics.jsonl").read_bytes()) == whole
+    assert (
+        results.arms["main"].digests,
+        (tmp_path / "metrics.jsonl").read_bytes(),
+    ) == whole
 
 
 def newest(out):
@@ -129,7 +132,9 @@ def newest(out):
 
 def data_files(folder):
     """Files that hold array bytes, largest first."""
-    files = [p for p in (folder / "state").rglob("*") if p.is_file() and "/d/" in str(p)]
+    files = [
+        p for p in (folder / "state").rglob("*") if p.is_file() and "/d/" in str(p)
+    ]
     assert files
     return sorted(files, key=lambda p: -p.stat().st_size)
 
@@ -144,7 +149,10 @@ def test_one_flipped_byte_falls_back_and_says_so(tmp_path, whole, place):
     target.write_bytes(content)
     with pytest.warns(UserWarning, match=rf"checkpoint {step} is damaged .*before"):
         results = run(spec, tmp_path, progress=False)
-    assert (results.arms["main"].digests, (tmp_path / "metrics.jsonl").read_bytes()) == whole
+    assert (
+        results.arms["main"].digests,
+        (tmp_path / "metrics.jsonl").read_bytes(),
+    ) == whole
 
 
 def test_a_flipped_byte_of_any_file_is_noticed(tmp_path):
@@ -179,7 +187,10 @@ def test_without_its_seal_leaf_digests_still_tell(tmp_path, whole):
         target.write_bytes(content)
     with pytest.warns(UserWarning, match="damaged"):
         results = run(spec, tmp_path, progress=False)
-    assert (results.arms["main"].digests, (tmp_path / "metrics.jsonl").read_bytes()) == whole
+    assert (
+        results.arms["main"].digests,
+        (tmp_path / "metrics.jsonl").read_bytes(),
+    ) == whole
 
 
 def test_a_half_written_checkpoint_falls_back(tmp_path, whole):
@@ -188,26 +199,39 @@ def test_a_half_written_checkpoint_falls_back(tmp_path, whole):
         target.write_bytes(target.read_bytes()[: target.stat().st_size // 2])
     with pytest.warns(UserWarning, match="damaged"):
         results = run(spec, tmp_path, progress=False)
-    assert (results.arms["main"].digests, (tmp_path / "metrics.jsonl").read_bytes()) == whole
+    assert (
+        results.arms["main"].digests,
+        (tmp_path / "metrics.jsonl").read_bytes(),
+    ) == whole
 
 
 def test_resume_at_a_step_and_at_a_missing_one(tmp_path, whole):
     spec = interrupted(tmp_path, stop_at=150)
-    with pytest.raises(ResumeError, match="no checkpoint at step 70; there are: 100, 150"):
+    with pytest.raises(
+        ResumeError, match="no checkpoint at step 70; there are: 100, 150"
+    ):
         run(spec, tmp_path, resume=70, progress=False)
     results = run(spec, tmp_path, resume=100, progress=False)
-    assert (results.arms["main"].digests, (tmp_path / "metrics.jsonl").read_bytes()) == whole
+    assert (
+        results.arms["main"].digests,
+        (tmp_path / "metrics.jsonl").read_bytes(),
+    ) == whole
 
 
 def test_never_starts_anew(tmp_path, whole):
     spec = interrupted(tmp_path)
     results = run(spec, tmp_path, resume="never", progress=False)
-    assert (results.arms["main"].digests, (tmp_path / "metrics.jsonl").read_bytes()) == whole
+    assert (
+        results.arms["main"].digests,
+        (tmp_path / "metrics.jsonl").read_bytes(),
+    ) == whole
 
 
 def test_another_config_is_refused_by_the_names_of_its_fields(tmp_path):
     interrupted(tmp_path)
-    other = quadratic(noise=0.2, train={"steps": 300, "checkpoint": {"every_steps": 50}})
+    other = quadratic(
+        noise=0.2, train={"steps": 300, "checkpoint": {"every_steps": 50}}
+    )
     with pytest.raises(ResumeError, match=r"train.steps was 200, now 300.*noise was"):
         run(other, tmp_path, progress=False)
 
@@ -215,7 +239,12 @@ def test_another_config_is_refused_by_the_names_of_its_fields(tmp_path):
 def test_what_results_do_not_depend_on_may_change(tmp_path, whole):
     interrupted(tmp_path)
     claims = {"near": {"measure": "main.distance", "at_most": 0.5}}
-    train = {"steps": 200, "chunk": 5, "checkpoint": {"every_seconds": 0.05}, "shards": 2}
+    train = {
+        "steps": 200,
+        "chunk": 5,
+        "checkpoint": {"every_seconds": 0.05},
+        "shards": 2,
+    }
     results = run(quadratic(claims=claims, train=train), tmp_path, progress=False)
     assert results.arms["main"].digests == whole[0]
     assert results.claims[0].holds
@@ -235,8 +264,13 @@ def test_a_finished_run_is_read_back_without_training(tmp_path):
 def test_wall_time_saves_do_not_change_results(tmp_path, whole):
     train = {"steps": 200, "checkpoint": {"every_seconds": 1e-6}}
     results = run(quadratic(train=train), tmp_path, progress=False)
-    assert (results.arms["main"].digests, (tmp_path / "metrics.jsonl").read_bytes()) == whole
-    kept = [p for p in (tmp_path / "checkpoints" / "main").iterdir() if p.name.isdigit()]
+    assert (
+        results.arms["main"].digests,
+        (tmp_path / "metrics.jsonl").read_bytes(),
+    ) == whole
+    kept = [
+        p for p in (tmp_path / "checkpoints" / "main").iterdir() if p.name.isdigit()
+    ]
     assert len(kept) == 3
 
 
@@ -246,7 +280,10 @@ def test_wall_clock_limit_saves_and_goes_on(tmp_path, whole):
     assert results.status == "limit" and results.arms["main"].step == 10
     more = quadratic(train={"steps": 200, "checkpoint": {"every_steps": 50}})
     results = run(more, tmp_path, progress=False)
-    assert (results.arms["main"].digests, (tmp_path / "metrics.jsonl").read_bytes()) == whole
+    assert (
+        results.arms["main"].digests,
+        (tmp_path / "metrics.jsonl").read_bytes(),
+    ) == whole
 
 
 def test_keys_in_the_state_survive(tmp_path):
