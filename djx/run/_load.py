@@ -225,10 +225,10 @@ def _claims(table: dict, path: str, faults: list[Fault]) -> dict[str, Claim]:
             if _bounds(body) != 1 and set(body) <= set(Claim.model_fields):
                 found.append(Fault(path, dotted(where), ONE_BOUND))
             faults += found
-        for arm in _unknown_arms(body, arms) if arms is not None else ():
-            known = ", ".join(dotted([arm]) for arm in sorted(arms))
+        for arm in _unknown_arms(body, arms):
+            known = ", ".join(dotted([arm]) for arm in sorted(arms or []))
             message = f"no arm {arm!r} (there are: {known})"
-            hint = did_you_mean(arm, arms)
+            hint = did_you_mean(arm, arms or [])
             faults.append(Fault(path, dotted((*where, "measure")), message + hint))
     return claims
 

@@ -1,5 +1,6 @@
 """optax optimisers from a config table."""
 
+import functools as ft
 import inspect
 from collections.abc import Iterable
 from typing import Any
@@ -77,13 +78,14 @@ def learning_rate(table: Optimiser, updates: int) -> optax.ScalarOrSchedule:
                 rise = optax.linear_schedule(0.0, 1.0, warmup)
                 shape = optax.join_schedules([rise, shape], [warmup])
         case Exponential():
-
-            def shape(count):
-                return schedule.final_fraction ** (count / updates)
-
+            shape = ft.partial(_exponential, schedule.final_fraction, updates)
         case Linear():
             shape = optax.linear_schedule(1.0, schedule.final_fraction, updates)
     return lambda count: peak * shape(count)
+
+
+def _exponential(final, updates, count):
+    return final ** (count / updates)
 
 
 def _decoupled_decay(weight_decay, rate) -> optax.GradientTransformation:

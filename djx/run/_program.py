@@ -54,7 +54,6 @@ class Program:
         self,
         arms: Mapping[str, Config],
         build: Callable[[Any], Experiment],
-        devices: Sequence[jax.Device] | None = None,
     ):
         self.arms, self.configs = list(arms), dict(arms)
         self.config = next(iter(arms.values()))
@@ -64,8 +63,7 @@ class Program:
         self.chunk = min(self.chunk, max(train.steps, 1))
         self.seeds = self.config.seed_list()
         self.lanes = [(arm, seed) for arm in self.arms for seed in self.seeds]
-        available = list(devices or jax.devices())
-        self.devices = available[: min(train.shards, len(self.lanes))]
+        self.devices = jax.devices()[: min(train.shards, len(self.lanes))]
         self.seconds: dict[str, float] = {}
         # A last odd lane is repeated so that every device holds as many.
         padded = -(-len(self.lanes) // len(self.devices)) * len(self.devices)
