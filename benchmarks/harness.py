@@ -1,233 +1,197 @@
-"""The harness that every race shares.
+"""What every race shares: contestants take turns, and one table comes out.
 
-Contestants take turns (A B C A B C ...), so a machine that slows down slows all of
-them; medians are compared. Time to get ready (tracing, compiling) stands apart. A
-contestant is in this process, or, where its pins clash with ours, a `Peer` in a virtual
-environment of its own, in the same turns.
+Standard library only at import, so that a worker in another environment can import it.
 """
 
-import dataclasses
-import datetime
-import importlib.metadata
+import importlib
 import json
 import os
-import platform
 import resource
-import statistics
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-import platformdirs
+
+ROOT = Path(__file__).parents[1]
+
+Numbers = dict[str, Any]
+Run = Callable[[], Numbers | None]
 
 
-RESULTS = Path(__file__).parent / "results"
+def peak_mib() -> float:
+    """High-water mark of this process's resident memory since it started, in MiB.
+
+    `ru_maxrss`, except on Linux: there a child process inherits that number from its
+    parent, and the kernel's VmHWM is the same mark without the inheritance.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text().splitlines()
+        return int(next(x for x in lines if x.startswith("VmHWM")).split()[1]) / 1024
+    mark = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return mark / 2**20 if sys.platform == "darwin" else mark / 1024
 
 
-@dataclasses.dataclass
+@dataclass
 class Contestant:
-    """One entry of a race.
+    """Runs in this process.
 
-    `setup` makes everything ready and returns a function that does one repetition and
-    returns (units of work done, seconds), or just the units to be timed from outside.
+    `setup` builds and compiles, and returns what one repetition calls. That may return
+    numbers of its own; `wall` and `setup` among them replace what is measured here, for
+    a contestant that compiles within its call.
     """
 
     name: str
-    setup: Callable[[], Callable[[], Any]]
+    setup: Callable[[], Run]
+    clear: Callable[[], None] = lambda: None
+    _run: Run | None = field(default=None, init=False, repr=False)
+
+    def begin(self) -> Numbers:
+        """Sets up; says how long that took."""
+        began = time.perf_counter()
+        self._run = self.setup()
+        return {"setup": time.perf_counter() - began}
+
+    def measure(self) -> Numbers:
+        """One repetition."""
+        assert self._run is not None
+        wall, cpu = time.perf_counter(), time.process_time()
+        own = self._run() or {}
+        took = {
+            "wall": time.perf_counter() - wall,
+            "cpu": time.process_time() - cpu,
+            "peak": peak_mib(),
+        }
+        return took | own
+
+    def end(self) -> None:
+        """Lets go of what `setup` made."""
+        self._run = None
+        self.clear()
 
 
-@dataclasses.dataclass
-class Peer:
-    """A contestant that runs elsewhere.
+@dataclass
+class Isolated:
+    """Runs in a virtual environment of its own, in one process for the whole race.
 
-    `script` is a Python file that prints "ready", then for every line it reads does
-    one repetition and prints JSON: {"units": ..., "wall": ..., "cpu": ...}.
+    `where` is `"package.module:function"`; the function is a `setup` as above.
     """
 
     name: str
+    where: str
     requirements: Sequence[str]
-    script: Path
+    arguments: Sequence[str] = ()
+    python: str = sys.executable
+    _process: Any = field(default=None, init=False, repr=False)
 
-    def setup(self) -> Callable[[], dict[str, float]]:
-        """Makes the virtual environment where it is missing, and starts the worker."""
-        home = Path(platformdirs.user_cache_dir("djx")) / "bench-venvs" / self.name
-        python = home / "bin" / "python"
-        if not (home / "done").exists():
-            venv.create(home, with_pip=True, clear=True)
-            command = [str(python), "-m", "pip", "install", "-q", *self.requirements]
-            subprocess.run(command, check=True)
-            (home / "done").write_text("\n".join(self.requirements))
-        worker = subprocess.Popen(
-            [str(python), str(self.script)],
+    def begin(self) -> Numbers:
+        """Makes the environment if need be, starts the worker, sets up."""
+        python = environment_python(self.requirements, self.python)
+        command = [python, "-m", "benchmarks.harness", self.where, *self.arguments]
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert worker.stdin is not None and worker.stdout is not None
-        given, taken = worker.stdin, worker.stdout
-        if taken.readline().strip() != "ready":
-            raise RuntimeError(f"{self.name}: its worker did not get ready")
+        return self._ask("begin")
 
-        def repeat() -> dict[str, float]:
-            given.write("run\n")
-            given.flush()
-            return json.loads(taken.readline())
+    def measure(self) -> Numbers:
+        """One repetition."""
+        return self._ask("run")
 
-        return repeat
+    def end(self) -> None:
+        """Ends the worker."""
+        if self._process is not None:
+            self._process.communicate()
+
+    def _ask(self, what: str) -> Numbers:
+        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{self.name}: the worker died, see above")
+        return json.loads(answer)
+
+
+def environment_python(requirements: Sequence[str], python: str) -> str:
+    """The interpreter of a virtual environment that has the requirements."""
+    from platformdirs import user_cache_path
+
+    version = subprocess.run([python, "-V"], capture_output=True, text=True).stdout
+    key = sha256(json.dumps([version, *requirements]).encode()).hexdigest()[:16]
+    folder = user_cache_path("djx") / "bench-venvs" / key
+    inside, whole = folder / "bin" / "python", folder / "whole"
+    if not whole.exists():
+        subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
+        pip = [inside, "-m", "pip", "install", "--quiet", *requirements]
+        subprocess.run(pip, check=True, stdout=sys.stderr)
+        whole.write_text("\n".join(requirements))
+    return str(inside)
+
+
+def serve(where: str, arguments: Sequence[str]) -> None:
+    """The worker's side: "begin" and "run" come in as JSON lines, numbers go out."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else is printed must not land among the answers
+    module, name = where.split(":")
+    setup = getattr(importlib.import_module(module), name)
+    contestant = Contestant(where, lambda: setup(*arguments))
+    for line in sys.stdin:
+        begin = json.loads(line) == "begin"
+        answer = contestant.begin() if begin else contestant.measure()
+        print(json.dumps(answer), file=out, flush=True)
 
 
 def race(
-    contestants: Sequence[Contestant | Peer], repetitions: int
-) -> dict[str, dict[str, Any]]:
-    """Runs contestants in turns.
+    contestants: Sequence[Contestant | Isolated], repetitions: int
+) -> dict[str, Numbers]:
+    """Takes turns A B C A B C, after every contestant has been set up.
 
     Args:
-        contestants: the entries.
+        contestants: who takes part.
         repetitions: turns of each.
 
     Returns:
-        Per name: median and least wall seconds per unit, CPU seconds per unit, seconds
-        of setup, and the process's peak memory after its turns, in MiB.
+        By name: the median and least wall seconds, CPU seconds, set-up seconds, peak
+        memory, and every repetition's numbers.
     """
-    ready = {}
-    for one in contestants:
-        began = time.perf_counter()
-        ready[one.name] = (one.setup(), time.perf_counter() - began)
-    turns: dict[str, list[dict[str, float]]] = {one.name: [] for one in contestants}
-    peak = {}
-    for _ in range(repetitions):
-        for one in contestants:
-            turns[one.name].append(_turn(ready[one.name][0]))
-            peak[one.name] = _peak_mib()
-    return {
-        name: {
-            "wall_per_unit": statistics.median(t["wall"] for t in found),
-            "wall_per_unit_min": min(t["wall"] for t in found),
-            "cpu_per_unit": statistics.median(t["cpu"] for t in found),
-            "units": found[0]["units"],
-            "repetitions": repetitions,
-            "setup_seconds": ready[name][1],
-            "peak_mib": peak[name],
-        }
-        for name, found in turns.items()
-    }
-
-
-def _turn(repeat: Callable[[], Any]) -> dict[str, float]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    done = repeat()
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    if isinstance(done, dict):
-        units, wall, cpu = done["units"], done["wall"], done["cpu"]
-    elif isinstance(done, tuple):
-        units, wall = done
-    else:
-        units = done
-    return {"units": units, "wall": wall / units, "cpu": cpu / units}
-
-
-def _peak_mib() -> float:
-    """High-water mark of this process so far: a later contestant includes earlier."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def environment() -> dict[str, Any]:
-    """What the race ran on."""
-    packages = ("jax", "jaxlib", "equinox", "diffrax", "optax", "orbax-checkpoint")
-    return {
-        "date": datetime.date.today().isoformat(),
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in packages},
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "load_before": os.getloadavg()[0],
-    }
-
-
-def _cpu_model() -> str:
+    turns: dict[str, list[Numbers]] = {c.name: [] for c in contestants}
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.machine()
+        setup = {c.name: c.begin()["setup"] for c in contestants}
+        for turn in range(repetitions):
+            for one in contestants:
+                turns[one.name].append(one.measure())
+                say(f"{turn + 1}/{repetitions} {one.name}: {turns[one.name][-1]}")
+    finally:
+        for one in contestants:
+            one.end()
+    return {name: _summary(setup[name], taken) for name, taken in turns.items()}
 
 
-def _commit() -> str | None:
-    command = ["git", "describe", "--always", "--dirty"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=Path(__file__).parent
-    )
-    return done.stdout.strip() or None
-
-
-def bar(name: str, measured: float, at_most: float, note: str = "") -> dict[str, Any]:
-    """A stated bar and whether it was met."""
+def _summary(setup: float, turns: list[Numbers]) -> Numbers:
+    middle = {k: median(t[k] for t in turns) for k in ("wall", "cpu")}
     return {
-        "bar": name,
-        "measured": measured,
-        "at_most": at_most,
-        "met": measured <= at_most,
-        "note": note,
+        "median_wall": middle["wall"],
+        "min_wall": min(t["wall"] for t in turns),
+        "median_cpu": middle["cpu"],
+        "setup": setup + median(t.get("setup", 0.0) for t in turns),
+        "peak": max(t["peak"] for t in turns),
+        "turns": turns,
     }
 
 
-def write(name: str, title: str, body: dict[str, Any]) -> Path:
-    """Writes a race's JSON, dated, and its Markdown table, the newest.
-
-    Args:
-        name: the race.
-        title: one line for the table.
-        body: `environment`, `bars`, and `races`: per race, what `race` returned.
-
-    Returns:
-        The JSON's path.
-    """
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{body['environment']['date']}.json"
-    path.write_text(json.dumps(body, indent=1) + "\n")
-    (RESULTS / f"{name}.md").write_text(table(title, body))
-    print(table(title, body))
-    return path
-
-
-def table(title: str, body: dict[str, Any]) -> str:
-    """Renders a race's JSON as Markdown."""
-    stamp = body["environment"]
-    lines = [
-        f"# {title}",
-        "",
-        f"{stamp['date']}, {stamp['cores']} cores of {stamp['cpu']}, jax "
-        f"{stamp['packages']['jax']}, commit {stamp['commit']}. Medians of interleaved "
-        "repetitions.",
-        "",
-        "| bar | measured | at most | met | note |",
-        "|---|---|---|---|---|",
-    ]
-    for row in body["bars"]:
-        met = "yes" if row["met"] else "**no**"
-        lines.append(
-            f"| {row['bar']} | {row['measured']:.3g} | {row['at_most']:g} | {met} "
-            f"| {row['note']} |"
-        )
-    head = "| contestant | wall us/unit | least | CPU us/unit | units | setup s |"
-    for race_name, entries in body["races"].items():
-        lines += ["", f"## {race_name}", "", head, "|---|---|---|---|---|---|"]
-        for name, row in entries.items():
-            lines.append(
-                f"| {name} | {1e6 * row['wall_per_unit']:.4g} "
-                f"| {1e6 * row['wall_per_unit_min']:.4g} "
-                f"| {1e6 * row['cpu_per_unit']:.4g} | {row['units']:g} "
-                f"| {row['setup_seconds']:.1f} |"
-            )
-    return "\n".join(lines) + "\n"
+def say(message: str) -> None:
+    """Progress, on standard error."""
+    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit("run a race: python -m benchmarks.loop")
+    serve(sys.argv[1], sys.argv[2:])

@@ -48,7 +48,6 @@ def _dispatch(args: argparse.Namespace) -> int:
     from experiments._listing import claims_table
 
     out = Path(args.out) if args.out else default_out(spec)
-    print(f"{spec.name} -> {out}", flush=True)
     results = run(spec, out, resume=args.resume, track=tuple(args.track))
     if results.status != "done":
         print(f"{results.status}: saved; go on with --out {out}")

@@ -1,10 +1,13 @@
 import os
+import tempfile
 
 
+_CACHE = tempfile.TemporaryDirectory(prefix="djx-test-cache-")
 # Several CPU devices, so that sharding is tested wherever the tests run; set before
-# JAX starts. Tests compile afresh: a cache could hide a program that no longer builds.
+# JAX starts. The compilation cache is this session's own: what was compiled before
+# must not hide a program that no longer builds.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")
-os.environ.setdefault("DJX_CACHE_DIR", "")
+os.environ["DJX_CACHE_DIR"] = _CACHE.name
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax

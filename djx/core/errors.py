@@ -14,7 +14,7 @@ class Fault(NamedTuple):
 
     def __str__(self):
         where = f"{self.file}: {self.field}" if self.field else self.file
-        return f"config error: {where}: {self.message}".replace("\n", " ")
+        return " ".join(f"config error: {where}: {self.message}".splitlines())
 
 
 class ConfigError(Exception):

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from ..core import stream_key
+from ..core.errors import ConfigError, Fault
 
 
 State = PyTree
@@ -156,12 +157,13 @@ def epoch_batches(
         `data(key, step)` for `supervised`.
 
     Raises:
-        ValueError: where a batch is larger than the data.
+        ConfigError: where a batch is larger than the data.
     """
     size = len(jax.tree.leaves(arrays)[0])
     per_epoch = size // batch
     if per_epoch == 0:
-        raise ValueError(f"train.batch = {batch} is more than the {size} examples")
+        message = f"{batch} is more than the {size} examples that there are"
+        raise ConfigError([Fault("config", "train.batch", message)])
 
     def data(key, step):
         epoch, position = step // per_epoch, step % per_epoch

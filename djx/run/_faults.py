@@ -71,7 +71,7 @@ def findings_of(
             found[path].append(message)
         if item["type"] == "union_tag_not_found":  # it looked at nothing else
             known = _fields(model, path, data)
-            for name in set(item["input"]) - known:
+            for name in sorted(set(item["input"]) - known):
                 hint = did_you_mean(name, known)
                 found[(*path[:-1], name)] = [("unknown field" + hint, "")]
     absent = {path for path, item in items if item["type"] in _ABSENT}

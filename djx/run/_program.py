@@ -378,6 +378,8 @@ def group_arms(arms: Mapping[str, Config]) -> list[dict[str, Config]]:
         values = traced_values(config)
         shapes = {path: np.shape(value) for path, value in values.items()}
         fixed = with_values(config, dict.fromkeys(values)).model_dump(warnings=False)
+        for name in ("description", "budget_seconds"):
+            fixed.pop(name)
         key = json.dumps([fixed, shapes], sort_keys=True, default=str)
         groups.setdefault(key, {})[name] = config
     return list(groups.values())

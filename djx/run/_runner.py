@@ -83,6 +83,8 @@ def run(
         _prepare(folder, spec, resume)
     environment = describe_environment()
     show = make_progress(progress)
+    if folder is not None and progress:
+        show.say(f"{spec.name} -> {folder}")
     recorder = Recorder(
         folder / "metrics.jsonl" if folder else None, spec.common.train.log_every
     )

@@ -3,11 +3,13 @@
 import ast
 import json
 import random
+import tempfile
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from djx.run._claims import (
     claims_json,
@@ -19,6 +21,8 @@ from djx.run._claims import (
 from djx.run._schema import Claim
 from tests.run.test_damaged_configs import MEASURES
 
+
+set_hypothesis_home_dir(tempfile.gettempdir())  # it leaves a cache behind
 
 REDUCERS = {"mean": np.mean, "min": np.min, "max": np.max, "std": np.std}
 METRICS = [("a", "x"), ("a", "y.z"), ("b", "x"), ("b", "train.loss")]

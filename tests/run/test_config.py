@@ -198,7 +198,7 @@ def test_two_files_may_share_a_base(tmp_path):
 
 
 def test_faults_of_bases_name_the_file_that_has_them(tmp_path):
-    write(tmp_path, "low.toml", "x = [")
+    write(tmp_path, "low.toml", "x = [}")
     mid = write(tmp_path, "mid.toml", 'base = "lwo.toml"')
     top = write(tmp_path, "top.toml", 'base = "mid.toml"')
     hint = "'lwo.toml': no such file; did you mean 'low.toml'?"
