@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from . import record
@@ -44,7 +45,7 @@ def steps_race(subject: str, at_most: float, seconds: dict[str, float], turns: i
         name: [turn["wall"] / turn["steps"] for turn in one["turns"]]
         for name, one in taken.items()
     }
-    middle = {name: sorted(r)[len(r) // 2] for name, r in rates.items()}
+    middle = {name: median(r) for name, r in rates.items()}
     pairs = zip(rates[RUNNER], rates[LIMIT], strict=True)
     notes = (
         "The runner keeps every step's metrics, evaluates every "

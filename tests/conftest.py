@@ -10,8 +10,8 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")
 os.environ["DJX_CACHE_DIR"] = _CACHE.name
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import jax
-import pytest
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 
 @pytest.fixture

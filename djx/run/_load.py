@@ -110,7 +110,13 @@ def find_build(experiment: Any, path: str, package: str) -> Callable[[Any], Any]
 def config_model(build: Callable[[Any], Any]) -> type[Config]:
     """The config model of an experiment: the annotation of `build`'s argument."""
     first = next(iter(inspect.signature(build).parameters))
-    return typing.get_type_hints(build)[first]
+    model = typing.get_type_hints(build).get(first)
+    if not (isinstance(model, type) and issubclass(model, Config)):
+        raise TypeError(
+            f"{build.__module__}.build must annotate its argument, as in "
+            "`def build(config: Config) -> Experiment`; the annotation is the schema"
+        )
+    return model
 
 
 def _arms(table: dict, path: str, model, faults: list[Fault]) -> dict[str, Config]:
