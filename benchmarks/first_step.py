@@ -30,8 +30,8 @@ def main() -> None:
     first: dict[str, float] = {}
     advance, spend = _program.Program.advance, _program.Program._spend
 
-    def timed_advance(self, *args):
-        out = advance(self, *args)
+    def timed_advance(self, leaves, start, counts):
+        out = advance(self, leaves, start, counts)
         if not first:
             jax.block_until_ready(out)
             first.update(spent, first_step=time.time() - started)

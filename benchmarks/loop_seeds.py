@@ -65,7 +65,7 @@ def compilations() -> Iterator[collections.Counter]:
     yield _counted[-1]
 
 
-def _count(event: str, duration: float, **details: Any) -> None:
-    del duration
+def _count(event: str, duration_secs: float, **kwargs: Any) -> None:
+    del duration_secs
     if event == _COMPILED:
-        _counted[-1][details.get("fun_name", "?")] += 1
+        _counted[-1][kwargs.get("fun_name", "?")] += 1
