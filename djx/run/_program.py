@@ -378,8 +378,7 @@ def group_arms(arms: Mapping[str, Config]) -> list[dict[str, Config]]:
         values = traced_values(config)
         shapes = {path: np.shape(value) for path, value in values.items()}
         fixed = with_values(config, dict.fromkeys(values)).model_dump(warnings=False)
-        for name in ("description", "budget_seconds"):
-            fixed.pop(name)
+        del fixed["description"], fixed["budget_seconds"]  # the program's the same
         key = json.dumps([fixed, shapes], sort_keys=True, default=str)
         groups.setdefault(key, {})[name] = config
     return list(groups.values())
