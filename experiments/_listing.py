@@ -81,7 +81,7 @@ def claims_table(results: Any) -> None:
         return
     table = rich.table.Table(box=None, header_style="bold")
     for head in ("claim", "measure", "claimed", "measured", "over seeds", "verdict"):
-        table.add_column(head)
+        table.add_column(head, overflow="fold")
     for row in results.claims:
         table.add_row(
             row.name,
@@ -91,4 +91,7 @@ def claims_table(results: Any) -> None:
             f"{number(row.low)} .. {number(row.high)}",
             "[green]holds" if row.holds else "[red]FAILS",
         )
-    rich.console.Console(width=None).print(table)
+    console = rich.console.Console()
+    if not console.is_terminal:  # a log has no width to keep to
+        console = rich.console.Console(width=140)
+    console.print(table)
