@@ -92,6 +92,8 @@ def test_killed_and_resumed_gives_the_same_digests_again(finished, tmp_path):
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert not (tmp_path / "cut" / "result.json").exists()
+    limit = [*command, "train.max_seconds=0.001"]
+    assert subprocess.run(limit, capture_output=True, **kwargs).returncode == 75
     done = subprocess.run(command, capture_output=True, **kwargs)
     assert (done.returncode, done.stderr) == (0, "")
     resumed = json.loads((tmp_path / "cut" / "result.json").read_text())
@@ -102,6 +104,18 @@ def test_killed_and_resumed_gives_the_same_digests_again(finished, tmp_path):
     assert resumed["digests"] == expected
     metrics = (tmp_path / "cut" / "metrics.jsonl").read_bytes()
     assert metrics == (results.out / "metrics.jsonl").read_bytes()
+
+
+def test_a_failed_claim_is_exit_status_3(finished):
+    """Claims may change after the run: it is read back, not trained again."""
+    path, results, _ = finished
+    name = next(iter(results.spec.claims))
+    bound = [f"claims.{name}={{measure='1', at_most=0}}", "--check"]
+    out = ["--out", str(results.out)]
+    command = [sys.executable, "-m", "experiments.run", str(path), *bound, *out]
+    done = subprocess.run(command, capture_output=True, cwd=ROOT, text=True)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert "FAILS" in done.stdout and "steps/s" not in done.stdout
 
 
 @pytest.mark.parametrize("path", SMOKE, ids=IDS)
