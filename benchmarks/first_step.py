@@ -12,7 +12,7 @@ import time
 import tomllib
 from pathlib import Path
 
-from .harness import peak_mib
+from .meters import peak_mib
 
 
 def main() -> None:

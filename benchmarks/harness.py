@@ -6,7 +6,6 @@ Standard library only at import, so that a worker in another environment can imp
 import importlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -17,25 +16,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from .meters import busy_seconds, peak_mib
+
 
 ROOT = Path(__file__).parents[1]
 
 Numbers = dict[str, Any]
 Run = Callable[[], Numbers | None]
-
-
-def peak_mib() -> float:
-    """High-water mark of this process's resident memory since it started, in MiB.
-
-    `ru_maxrss`, except on Linux: there a child process inherits that number from its
-    parent, and the kernel's VmHWM is the same mark without the inheritance.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = status.read_text().splitlines()
-        return int(next(x for x in lines if x.startswith("VmHWM")).split()[1]) / 1024
-    mark = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return mark / 2**20 if sys.platform == "darwin" else mark / 1024
 
 
 @dataclass
@@ -61,14 +48,13 @@ class Contestant:
     def measure(self) -> Numbers:
         """One repetition."""
         assert self._run is not None
-        wall, cpu = time.perf_counter(), time.process_time()
+        busy, wall, cpu = busy_seconds(), time.perf_counter(), time.process_time()
         own = self._run() or {}
-        took = {
-            "wall": time.perf_counter() - wall,
-            "cpu": time.process_time() - cpu,
-            "peak": peak_mib(),
-        }
-        return took | own
+        whole = time.perf_counter() - wall
+        took = {"wall": whole, "cpu": time.process_time() - cpu, "peak": peak_mib()}
+        took |= own
+        busy = busy_seconds() - busy
+        return took | {"others": max(0.0, (busy - took["cpu"]) / whole)}
 
     def end(self) -> None:
         """Lets go of what `setup` made."""
@@ -184,6 +170,7 @@ def _summary(setup: float, turns: list[Numbers]) -> Numbers:
         "median_cpu": middle["cpu"],
         "setup": setup + median(t.get("setup", 0.0) for t in turns),
         "peak": max(t["peak"] for t in turns),
+        "others": max(t["others"] for t in turns),
         "turns": turns,
     }
 

@@ -120,6 +120,8 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loop")
     parser.add_argument("--quick", action="store_true", help="a trial: nothing is kept")
+    parser.add_argument("--turns", type=int, default=3, help="of the time per step")
+    parser.add_argument("--slow-turns", type=int, default=2, help="of seeds and starts")
     parser.add_argument("--only", nargs="*", default=["mlp", "ode", "seeds", "start"])
     args = parser.parse_args()
 
@@ -130,15 +132,15 @@ def main() -> None:
 
     jax.config.update("jax_num_cpu_devices", 2)
     quick = args.quick
-    turns = 2 if quick else 3
+    turns, slow = (2, 1) if quick else (args.turns, args.slow_turns)
     seconds = {"limit": 10.0, "runner": 32.0, "naive": 5.0}
     if quick:
         seconds = {"limit": 1.0, "runner": 3.0, "naive": 1.0}
     races: dict[str, Any] = {
         "mlp": lambda: steps_race("mlp", 1.10, seconds, turns),
         "ode": lambda: steps_race("spiral_ode", 1.05, seconds, turns),
-        "seeds": lambda: seeds_race(100 if quick else 1000, 1 if quick else turns),
-        "start": lambda: start_race(1 if quick else turns),
+        "seeds": lambda: seeds_race(100 if quick else 1000, slow),
+        "start": lambda: start_race(slow),
     }
     groups, bars = [], []
     try:

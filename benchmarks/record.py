@@ -29,7 +29,8 @@ _LEGEND = """\
 Contestants took turns. Wall: seconds of one turn. CPU: seconds of all threads in the
 whole turn, also of what it compiled. Set-up: building and compiling, not part of the
 wall time. Peak: the high-water mark of the process's resident memory, which
-contestants in one process share, so that it only grows down a table.
+contestants in one process share, so that it only grows down a table. Others: cores that
+other processes kept busy in the worst turn; far from 0, wall times say little.
 """
 
 
@@ -137,7 +138,14 @@ def _table(group: dict[str, Any]) -> list[str]:
     unit = group.get("per", "turn")
     scale, name = (1e6, "µs") if unit == "step" else (1, "s")
     extra = group.get("columns", [])
-    head = [f"{name} per {unit}, median", "least", "CPU s", "set-up s", "peak MiB"]
+    head = [
+        f"{name} per {unit}, median",
+        "least",
+        "CPU s",
+        "set-up s",
+        "peak MiB",
+        "others",
+    ]
     head = ["", "turns", *head, *extra]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     for contestant, one in group["contestants"].items():
@@ -145,7 +153,7 @@ def _table(group: dict[str, Any]) -> list[str]:
         count = turns[0]["steps"] if unit == "step" else 1
         cells = [contestant, str(len(turns))]
         cells += [_number(one[k] / count * scale) for k in ("median_wall", "min_wall")]
-        cells += [_number(one[k]) for k in ("median_cpu", "setup", "peak")]
+        cells += [_number(one[k]) for k in ("median_cpu", "setup", "peak", "others")]
         for key in extra:
             values = [turn[key] for turn in turns if key in turn]
             cells.append(_number(median(values)) if values else "")

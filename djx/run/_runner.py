@@ -164,11 +164,6 @@ def _restore(
     places = [folder / "checkpoints" / _folder_name(p) for p in programs]
     for program, place in zip(programs, places, strict=True):
         stores.append(CheckpointStore(place, program.config.train.checkpoint))
-        for arm in program.arms:
-            for name, kind in program.metric_names.items():
-                recorder.types[f"{arm}.train.{name}"] = kind
-            for name, kind in program.evaluated_types.items():
-                recorder.types[f"{arm}.eval.{name}"] = kind
     begun = [index for index, store in enumerate(stores) if store and store.steps()]
     if isinstance(resume, int) and not begun:
         raise ResumeError(f"{folder} holds no checkpoints to resume at {resume}")
@@ -185,6 +180,12 @@ def _restore(
             open_end = old is None or not old.manifest["finished"]
             position = old.manifest["metrics_bytes"] if old else position
         saved.append(old)
+        if old is not None:  # it has lines to read back; the others trace later
+            for arm in program.arms:
+                for name, kind in program.metric_names.items():
+                    recorder.types[f"{arm}.train.{name}"] = kind
+                for name, kind in program.evaluated_types.items():
+                    recorder.types[f"{arm}.eval.{name}"] = kind
     recorder.rewind(position)
     return stores, saved
 
