@@ -5,6 +5,8 @@ Ghosh et al. 2020 (STEER). The data are scikit-learn's 1797 digits of 8 x 8 pixe
 """
 
 import functools as ft
+import importlib.util
+from pathlib import Path
 from typing import Annotated, Any, cast, Literal
 
 import diffrax
@@ -228,9 +230,13 @@ def build(config: Config) -> Experiment:
 @ft.cache
 def _digits(precision: str):
     """Training and test images in [0, 1] with labels; the split is fixed."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
+    # What sklearn.datasets.load_digits reads; importing it would cost every start a
+    # second.
+    found = importlib.util.find_spec("sklearn")
+    assert found is not None and found.submodule_search_locations is not None
+    folder = Path(found.submodule_search_locations[0]) / "datasets" / "data"
+    table = np.loadtxt(folder / "digits.csv.gz", delimiter=",")
+    images, labels = table[:, :-1], table[:, -1]
     dtype = np.float64 if precision == "float64" else np.float32
     order = np.random.default_rng(0).permutation(len(images))
     images = (images[order] / 16).astype(dtype)
