@@ -151,13 +151,15 @@ def main() -> None:
     finally:
         shutil.rmtree(cache, ignore_errors=True)
     whole = {
-        "race": "loop",
+        "race": "-".join(
+            ["loop", *args.only] if len(groups) < len(races) else ["loop"]
+        ),
         "title": "The loop",
         "environment": environment,
         "bars": bars,
         "groups": groups,
     }
-    if quick or len(groups) < len(races):
+    if quick:
         print(record.markdown(whole, "a trial, not kept"))
     else:
         print(record.write(whole).relative_to(Path.cwd()).as_posix())

@@ -1,6 +1,7 @@
 """Checkpoints: orbax writes them, digests say on restore whether they are whole."""
 
 import dataclasses
+import functools as ft
 import hashlib
 import json
 import logging
@@ -36,17 +37,21 @@ class CheckpointStore:
     """The checkpoints of one program: asynchronous, atomic, the newest few kept."""
 
     def __init__(self, folder: Path, policy: Checkpoints):
-        import orbax.checkpoint as ocp
-
-        _quiet()
-        self._ocp = ocp
         self._folder = folder.absolute()
         self._policy = policy
         self._last_save = time.monotonic()
-        self._manager = self._open()
         self._sealing: list[threading.Thread] = []
 
-    def _open(self):
+    @ft.cached_property
+    def _ocp(self) -> Any:
+        # A third of a second, which a fresh run has to spare once it is training.
+        import orbax.checkpoint as ocp
+
+        _quiet()
+        return ocp
+
+    @ft.cached_property
+    def _manager(self) -> Any:
         options = self._ocp.CheckpointManagerOptions(
             max_to_keep=self._policy.keep,
             create=True,
@@ -65,7 +70,7 @@ class CheckpointStore:
 
     def steps(self) -> list[int]:
         """The steps that have a complete checkpoint, oldest first."""
-        return sorted(self._manager.all_steps())
+        return sorted(self._manager.all_steps()) if self._folder.exists() else []
 
     def save(
         self, step: int, leaves: list[np.ndarray], like: PyTree, facts: dict[str, Any]
@@ -161,14 +166,15 @@ class CheckpointStore:
         doomed = [step for step in self.steps() if step >= first]
         if doomed:
             self._manager.close()
+            del self._manager  # opened again when it is next needed
             for step in doomed:
                 shutil.rmtree(self._folder / str(step), ignore_errors=True)
                 (self._folder / "seals" / f"{step}.sha256").unlink(missing_ok=True)
-            self._manager = self._open()
 
     def close(self) -> None:
         """Waits for saves to be complete, and lets go of the folder."""
-        self._manager.close()
+        if "_manager" in self.__dict__:
+            self._manager.close()
         self._join()
 
     def _join(self) -> None:
