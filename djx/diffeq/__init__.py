@@ -5,6 +5,7 @@ from ._accumulate import (
     AccumulatingSolver as AccumulatingSolver,
     Step as Step,
 )
+from ._brownian import BulkBrownianPath as BulkBrownianPath
 from ._estimates import (
     ErrorIntegral as ErrorIntegral,
     scaled_error as scaled_error,
@@ -17,5 +18,6 @@ from ._local import (
     sample_time as sample_time,
     UnbiasedSample as UnbiasedSample,
 )
+from ._solve import diffeqsolve as diffeqsolve
 from ._statistics import field_evaluations as field_evaluations
 from ._steer import steer_end_time as steer_end_time
