@@ -3,6 +3,7 @@
 from ._accumulate import (
     AbstractAccumulator as AbstractAccumulator,
     AccumulatingSolver as AccumulatingSolver,
+    check_adjoint as check_adjoint,
     Step as Step,
 )
 from ._brownian import BulkBrownianPath as BulkBrownianPath
@@ -17,6 +18,14 @@ from ._local import (
     local_penalty as local_penalty,
     sample_time as sample_time,
     UnbiasedSample as UnbiasedSample,
+)
+from ._quadrature import (
+    hutchinson_probe as hutchinson_probe,
+    JacobianFrobenius as JacobianFrobenius,
+    KineticEnergy as KineticEnergy,
+    state_norm as state_norm,
+    TaylorDerivative as TaylorDerivative,
+    with_integrals as with_integrals,
 )
 from ._solve import diffeqsolve as diffeqsolve
 from ._statistics import field_evaluations as field_evaluations

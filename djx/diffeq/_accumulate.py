@@ -1,5 +1,5 @@
 import abc
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -24,6 +24,9 @@ class Step(NamedTuple):
 class AbstractAccumulator(eqx.Module):
     """A running quantity over the accepted steps of a solve."""
 
+    needs_gradient: ClassVar[bool] = True
+    """Whether its value is of no use without a gradient; see `check_adjoint`."""
+
     @abc.abstractmethod
     def init(self, y0: PyTree) -> PyTree:
         """The value before the first step."""
@@ -41,7 +44,7 @@ class AccumulatingSolver(diffrax.AbstractAdaptiveSolver):
     `solution.solver_state[1]` of a solve with `SaveAt(..., solver_state=True)`.
     `RecursiveCheckpointAdjoint` and `DirectAdjoint` differentiate them.
     `BacksolveAdjoint` and `ImplicitAdjoint` do not; with those use only the
-    accumulators that need no gradient.
+    accumulators that need no gradient: the samplers of the local regulariser.
     """
 
     solver: diffrax.AbstractAdaptiveSolver
@@ -85,7 +88,40 @@ class AccumulatingSolver(diffrax.AbstractAdaptiveSolver):
         return y1, y_error, dense_info, (inner, values), result
 
 
+def check_adjoint(
+    solver: diffrax.AbstractSolver, adjoint: diffrax.AbstractAdjoint
+) -> None:
+    """Refuses an adjoint under which accumulated values would carry no gradient.
+
+    `BacksolveAdjoint` and `ImplicitAdjoint` differentiate the solution alone: a
+    regulariser that is summed over the steps would silently do nothing.
+
+    Args:
+        solver: of the solve, wrapped or not.
+        adjoint: of the solve.
+
+    Raises:
+        ValueError: where an accumulator needs a gradient that the adjoint cannot give.
+    """
+    refused = (diffrax.BacksolveAdjoint, diffrax.ImplicitAdjoint)
+    inner: Any = solver
+    while inner is not None and isinstance(adjoint, refused):
+        if isinstance(inner, AccumulatingSolver):
+            found = jax.tree.leaves(inner.accumulators, is_leaf=_is_accumulator)
+            names = {type(a).__name__ for a in found if a.needs_gradient}
+            if names:
+                raise ValueError(
+                    f"{type(adjoint).__name__} does not differentiate what a solver "
+                    f"accumulates: {', '.join(sorted(names))} would have no gradient; "
+                    "use adjoint=diffrax.RecursiveCheckpointAdjoint() or "
+                    "diffrax.DirectAdjoint()"
+                )
+        inner = getattr(inner, "solver", None)
+
+
+def _is_accumulator(x):
+    return isinstance(x, AbstractAccumulator)
+
+
 def _map(fn, accumulators, *rest):
-    return jax.tree.map(
-        fn, accumulators, *rest, is_leaf=lambda x: isinstance(x, AbstractAccumulator)
-    )
+    return jax.tree.map(fn, accumulators, *rest, is_leaf=_is_accumulator)

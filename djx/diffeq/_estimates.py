@@ -1,4 +1,8 @@
+from collections.abc import Callable
+from typing import Any
+
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +13,11 @@ from ._accumulate import AbstractAccumulator, Step
 
 
 def scaled_error(
-    step: Step, *, rtol: float | Array, atol: float | Array
+    step: Step,
+    *,
+    rtol: float | Array,
+    atol: float | Array,
+    norm: Callable[[PyTree], Any] = safe_rms,
 ) -> Float[Array, ""]:
     """The error estimate of one step, relative to the tolerance: the acceptance test.
 
@@ -21,6 +29,8 @@ def scaled_error(
         step: the step, with an error estimate.
         rtol: relative tolerance.
         atol: absolute tolerance, in the units of y.
+        norm: of the ratio, shaped as y; `state_norm(djx.core.safe_rms)` leaves
+            integrals out.
 
     Returns:
         A scalar: at most one for a step that the controller accepts.
@@ -37,10 +47,14 @@ def scaled_error(
     def ratio(error, y0, y1):
         return error / (atol + rtol * jnp.maximum(jnp.abs(y0), jnp.abs(y1)))
 
-    return safe_rms(jax.tree.map(ratio, step.y_error, step.y0, step.y1))
+    return norm(jax.tree.map(ratio, step.y_error, step.y0, step.y1))
 
 
-def stiffness_estimate(step: Step, solver: diffrax.AbstractERK) -> Float[Array, ""]:
+def stiffness_estimate(
+    step: Step,
+    solver: diffrax.AbstractERK,
+    norm: Callable[[PyTree], Any] = safe_rms,
+) -> Float[Array, ""]:
     """Shampine's estimate of the size of the Jacobian's leading eigenvalue.
 
     `|f(g_s) - f(g_{s-1})| / |g_s - g_{s-1}|` for the last two stages, which a pair
@@ -52,6 +66,7 @@ def stiffness_estimate(step: Step, solver: diffrax.AbstractERK) -> Float[Array, 
     Args:
         step: a step of `solver`.
         solver: an explicit first-same-as-last pair, such as `diffrax.Tsit5()`.
+        norm: of what is shaped as y, as in `scaled_error`.
 
     Returns:
         A scalar, in inverse units of time.
@@ -80,7 +95,7 @@ def stiffness_estimate(step: Step, solver: diffrax.AbstractERK) -> Float[Array, 
     increments = step.dense_info["k"]  # h f at each stage
     field_gap = jax.tree.map(lambda k: k[-1] - k[-2], increments)
     state_gap = jax.tree.map(stage_gap, increments)
-    return safe_rms(field_gap) / (safe_rms(state_gap) * jnp.abs(step.t1 - step.t0))
+    return norm(field_gap) / (norm(state_gap) * jnp.abs(step.t1 - step.t0))
 
 
 class ErrorIntegral(AbstractAccumulator):
@@ -92,12 +107,13 @@ class ErrorIntegral(AbstractAccumulator):
 
     rtol: float | Array
     atol: float | Array
+    norm: Callable[[PyTree], Any] = eqx.field(static=True, default=safe_rms)
 
     def init(self, y0):
         return _zero(y0)
 
     def update(self, value, step):
-        error = scaled_error(step, rtol=self.rtol, atol=self.atol)
+        error = scaled_error(step, rtol=self.rtol, atol=self.atol, norm=self.norm)
         return value + error * jnp.abs(step.t1 - step.t0)
 
 
@@ -108,12 +124,13 @@ class StiffnessIntegral(AbstractAccumulator):
     """
 
     solver: diffrax.AbstractERK
+    norm: Callable[[PyTree], Any] = eqx.field(static=True, default=safe_rms)
 
     def init(self, y0):
         return _zero(y0)
 
     def update(self, value, step):
-        estimate = stiffness_estimate(step, self.solver)
+        estimate = stiffness_estimate(step, self.solver, self.norm)
         return value + estimate * jnp.abs(step.t1 - step.t0)
 
 

@@ -1,4 +1,4 @@
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import diffrax
 import jax
@@ -45,6 +45,8 @@ class UnbiasedSample(AbstractAccumulator):
     solver's own dense output.
     """
 
+    needs_gradient: ClassVar[bool] = False
+
     time: Float[Array, ""]
     solver: diffrax.AbstractAdaptiveSolver
 
@@ -74,6 +76,8 @@ class BiasedSample(AbstractAccumulator):
     one by the j-th with probability 1/j draws from the same distribution without
     storing them. More steps fall where the solver struggles, hence "biased".
     """
+
+    needs_gradient: ClassVar[bool] = False
 
     key: PRNGKeyArray
 

@@ -1,0 +1,501 @@
+"""The adaptive engine's forward pass: one while-loop, whole batches in it."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.lax as lax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from ._lanes import any_lane, Lanes
+from ._operation import bind, Operation
+from ._problem import Problem, State, Tally
+
+
+TILE = 8  # save times that are looked at together
+
+OKAY, GAVE_UP, UNDERFLOW, OUT_OF_STEPS = range(4)
+
+
+class Results(NamedTuple):
+    """What a solve returns. Saved states have their own axis behind the lanes."""
+
+    final: State
+    tally: Tally
+    saved: list[PyTree]
+    """States at the times to save at."""
+    stepped: list[PyTree]
+    """States after accepted steps."""
+    t: Any
+    attempts: Any
+    accepted: Any
+    code: Any
+    ends: list[Any]
+    """Times of the states after accepted steps; infinite where there are none."""
+
+
+class Record(NamedTuple):
+    """What replaying a solve needs. A slot is a step that some lane accepted."""
+
+    slots: Any
+    stride: Any
+    """Slots from one kept state to the next."""
+    t0: Any
+    t1: Any
+    """Of each slot; equal to t0 where a lane does not take part."""
+    mask: Any
+    position: list[Any]
+    """First save time that a slot looks at."""
+    rows: PyTree
+    """The states kept."""
+    slopes: Any
+    """Derivatives of t0 and t1 by the solve's t0, t1 and first end; or None."""
+
+
+class _Carry(NamedTuple):
+    state: State
+    t: Any
+    end: Any
+    control: PyTree
+    tally: Tally
+    attempts: Any
+    accepted: Any
+    code: Any
+    saved: list[PyTree]
+    next_save: list[Any]
+    stepped: list[PyTree]
+    step_ends: Any
+    slopes: Any
+    record: Record | None
+    slot: Any
+
+
+class Forward(Operation):
+    """Solves, and records what its derivatives need if asked to."""
+
+    def __init__(self, problem: Problem, lanes: Lanes, record: bool, slopes: bool):
+        self.problem, self.lanes = problem, lanes
+        self.record, self.slopes = record, slopes
+
+    def run(self, *flat):
+        return jax.tree.leaves(self.solve(list(flat)))
+
+    def expanded(self, size, dims, arrays):
+        has = [d is not None for d in dims]
+        moved = [
+            a if d is None else jnp.moveaxis(a, d, 0)
+            for a, d in zip(arrays, dims, strict=True)
+        ]
+        lanes = self.lanes.added(size, has)
+        whole = Forward(self.problem, lanes, self.record, self.slopes)
+        return whole, moved, [0 if h else None for h in has], None
+
+    def result_dims(self, flat):
+        results, record = jax.eval_shape(self.solve, list(flat))
+        dims = [0] * len(jax.tree.leaves(results))
+        return dims if record is None else [*dims, *record_dims(record)]
+
+    def linearised(self, active, primals):
+        from ._replay import Tangent
+
+        problem, given = self.problem, self.problem.inputs(list(range(len(primals))))
+        in_time = {given.t0, given.t1, given.first}
+        slopes = any(a and i in in_time for i, a in enumerate(active))
+        whole = Forward(problem, self.lanes, True, slopes)
+        shape = jax.eval_shape(whole.solve, list(primals))
+        out = jax.tree.unflatten(jax.tree.structure(shape), bind(whole, *primals))
+        results, record = out
+        kept = jax.tree.leaves(record)
+        tangent = Tangent(
+            problem, self.lanes, tuple(active), jax.tree.structure(record), ()
+        )
+        own = jax.tree.leaves(out if self.record else (results, None))
+
+        def push(tangents):
+            moved = bind(tangent, *primals, *kept, *tangents)
+            moved = [*moved, *[None] * (len(own) - len(moved))]
+            return moved
+
+        return own, push
+
+    def solve(self, flat: list[Any]) -> tuple[Results, Record | None]:
+        """Results and, if asked for, the record."""
+        problem, lanes = self.problem, self.lanes
+        given = problem.inputs(flat)
+        first = self._first(flat)
+        final = self._loop(first, flat)
+        code = jnp.where(
+            (final.code == OKAY) & (final.t < self._t1(flat)), OUT_OF_STEPS, final.code
+        )
+        saved = [
+            jax.tree.map(
+                lambda s, n=ts.shape[-1]: jnp.moveaxis(s[:n], 0, lanes.count), one
+            )
+            for one, ts in zip(final.saved, given.ts, strict=True)
+        ]
+        stepped, ends = self._compacted(final)
+        results = Results(
+            final.state,
+            final.tally,
+            saved,
+            stepped,
+            final.t,
+            final.attempts,
+            final.accepted,
+            code,
+            ends,
+        )
+        record = final.record
+        if record is not None:
+            record = record._replace(slots=final.slot)
+        return results, record
+
+    def _t1(self, flat):
+        index = self.problem.inputs(list(range(len(flat)))).t1
+        return self.lanes.spread(flat[index], index)
+
+    def _first(self, flat) -> _Carry:
+        problem, lanes = self.problem, self.lanes
+        shape, limit = lanes.sizes, problem.max_steps
+
+        def begin(flat):
+            given = problem.inputs(flat)
+            state = problem.start(flat)
+            return state, given.t0, given.first, given.controller_state
+
+        state, t, end, control = lanes.over(begin)(flat)
+        *_, tally = jax.eval_shape(
+            lanes.over(problem.advance, 0, 0, 0), state, t, end, flat
+        )
+        tally = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), tally)
+        count, slot = jnp.zeros(shape, jnp.int32), jnp.zeros((), jnp.int32)
+        saved = [
+            jax.tree.map(
+                lambda y, n=tiled(ts.shape[-1]): jnp.full(
+                    (n, *y.shape), jnp.inf, y.dtype
+                ),
+                state.y,
+            )
+            for ts in problem.inputs(flat).ts
+        ]
+        stepped = [
+            jax.tree.map(
+                lambda y: jnp.full((limit, *y.shape), jnp.inf, y.dtype), state.y
+            )
+            for _ in problem.save_steps[:1]
+        ]
+        step_ends = jnp.full((limit, *shape), jnp.inf, t.dtype) if stepped else None
+        slopes = None
+        if self.slopes:
+            unit = jnp.broadcast_to(jnp.eye(3, dtype=t.dtype), (*shape, 3, 3))
+            slopes = (unit[..., 0], unit[..., 2])
+        record = None
+        if self.record:
+            times = jnp.zeros((limit, *shape), t.dtype)
+            rows = problem.rows + (problem.rows < limit)
+            record = Record(
+                slot,
+                jnp.ones((), jnp.int32),
+                times,
+                times,
+                jnp.zeros((limit, *shape), bool),
+                [jnp.zeros(limit, jnp.int32) for _ in saved],
+                jax.tree.map(lambda y: jnp.zeros((rows, *y.shape), y.dtype), state),
+                None
+                if slopes is None
+                else tuple(jnp.zeros((limit, *s.shape), s.dtype) for s in slopes),
+            )
+        return _Carry(
+            state,
+            t,
+            end,
+            control,
+            tally,
+            count,
+            count,
+            count,
+            saved,
+            [count for _ in saved],
+            stepped,
+            step_ends,
+            slopes,
+            record,
+            slot,
+        )
+
+    def _loop(self, first: _Carry, flat) -> _Carry:
+        problem, t1 = self.problem, self._t1(flat)
+
+        def active(carry):
+            running = (carry.t < t1) & (carry.code == OKAY)
+            return running & (carry.attempts < problem.max_steps)
+
+        def body(carry):
+            return self._attempt(carry, active(carry), flat)
+
+        if not self.record or problem.rows >= problem.max_steps:
+            return lax.while_loop(lambda c: any_lane(active(c)), body, first)
+
+        # Rows run out: every other one goes, and the stride doubles.
+        def full(carry):
+            return carry.slot >= problem.rows * carry.record.stride
+
+        def thin(carry):
+            def halve(rows):
+                kept = rows[: problem.rows : 2]
+                return rows.at[: problem.rows // 2].set(kept)
+
+            record = carry.record
+            record = record._replace(
+                rows=jax.tree.map(halve, record.rows), stride=2 * record.stride
+            )
+            return carry._replace(record=record)
+
+        def fill(carry):
+            def go_on(carry):
+                return any_lane(active(carry)) & ~full(carry)
+
+            return lax.while_loop(go_on, body, carry)
+
+        def more(carry):
+            return fill(thin(carry))
+
+        return lax.while_loop(
+            lambda c: any_lane(active(c)) & full(c), more, fill(first)
+        )
+
+    def _attempt(self, carry: _Carry, active, flat) -> _Carry:
+        problem, lanes = self.problem, self.lanes
+        t, end, state = carry.t, carry.end, carry.state
+        new, k, error, tally = lanes.over(problem.advance, 0, 0, 0)(state, t, end, flat)
+        ask = lanes.over(problem.times, 0, 0, 0, 0, 0, 0)
+        keep, start, next_end, control, gave_up = ask(
+            t, end, state.y, new.y, error, carry.control, flat
+        )
+        slopes = carry.slopes
+        if slopes is not None:
+            slopes = self._slopes(carry, new, error, flat)
+        accept, choose = keep, lanes.choose
+        stuck = (next_end <= start) & (start < self._t1(flat))
+        code = jnp.where(stuck, UNDERFLOW, jnp.where(gave_up, GAVE_UP, OKAY))
+        if lanes.count:  # a lone solve is active, or the loop would have ended
+            accept = keep & active
+            code = jnp.where(active, code, carry.code)
+            start, next_end = (
+                jnp.where(active, start, t),
+                jnp.where(active, next_end, end),
+            )
+            control = choose(active, control, carry.control)
+            if slopes is not None:
+                slopes = choose(active, slopes, carry.slopes)
+        took = accept.astype(jnp.int32)
+        saved, next_save, positions = self._save(carry, accept, k, flat)
+        slot = carry.slot
+        record = carry.record
+        if record is not None:
+            record = self._recorded(record, carry, accept, positions)
+        stepped, step_ends = carry.stepped, carry.step_ends
+        if stepped:
+            # An attempt that no lane accepts leaves its slot to the next one.
+            stepped = [
+                jax.tree.map(lambda s, y: put_row(s, y, slot), one, new.y)
+                for one in stepped
+            ]
+            step_ends = put_row(step_ends, jnp.where(accept, end, jnp.inf), slot)
+        ones = jnp.ones_like(took) if not lanes.count else active.astype(jnp.int32)
+        return _Carry(
+            choose(accept, new, state),
+            start,
+            next_end,
+            control,
+            jax.tree.map(
+                lambda total, one: total + jnp.where(accept, one, 0), carry.tally, tally
+            ),
+            carry.attempts + ones,
+            carry.accepted + took,
+            code.astype(jnp.int32),
+            saved,
+            next_save,
+            stepped,
+            step_ends,
+            slopes,
+            record,
+            slot + any_lane(accept).astype(jnp.int32),
+        )
+
+    def _slopes(self, carry, new, error, flat):
+        """Derivatives of the next attempt's ends by (t0, t1, first end)."""
+        index = self.problem.inputs(list(range(len(flat)))).t1
+
+        def lane(t, end, slope_t, slope_end, y0, y1, error, control, flat):
+            def ends(t, end, t1):
+                inputs = [t1 if i == index else x for i, x in enumerate(flat)]
+                out = self.problem.times(t, end, y0, y1, error, control, inputs)
+                return out[1], out[2]
+
+            def along(a, b, c):
+                return jax.jvp(ends, (t, end, flat[index]), (a, b, c))[1]
+
+            of_t1 = jnp.asarray([0.0, 1.0, 0.0], t.dtype)
+            return jax.vmap(along)(slope_t, slope_end, of_t1)
+
+        over = self.lanes.over(lane, *[0] * 8)
+        return over(
+            carry.t,
+            carry.end,
+            *carry.slopes,
+            carry.state.y,
+            new.y,
+            error,
+            carry.control,
+            flat,
+        )
+
+    def _save(self, carry: _Carry, accept, k, flat):
+        problem, lanes, end = self.problem, self.lanes, carry.end
+        t0 = problem.inputs(list(range(len(flat)))).t0
+        out, positions, counts = [], [], []
+        for part, saved in enumerate(carry.saved):
+            ts = times_first(problem, lanes, part, flat)
+            done = carry.next_save[part]
+            none = jnp.iinfo(jnp.int32).max
+            first = jnp.min(jnp.where(accept, done, none)) if lanes.count else done
+            last = jnp.max(jnp.where(accept, end, -jnp.inf))
+            size, limit = tile_of(ts), ts.shape[0]
+            sees = save_mask(accept, carry.t, end, lanes.spread(flat[t0], t0))
+
+            def more(c, ts=ts, last=last, limit=limit):
+                at = jnp.minimum(c[0], limit - 1)
+                return (c[0] < limit) & (jnp.min(ts[at]) <= last)
+
+            def tile(c, ts=ts, size=size, sees=sees):
+                at, done, saved = c
+                some = lax.dynamic_slice_in_dim(ts, at, size)
+                mask = sees(some)
+                states = evaluate_dense(problem, lanes)(
+                    some, carry.t, end, carry.state.y, k, flat
+                )
+
+                def put(whole, new):
+                    old = lax.dynamic_slice_in_dim(whole, at, size)
+                    wide = jnp.expand_dims(mask, tuple(range(mask.ndim, new.ndim)))
+                    new = jnp.where(wide, new.astype(old.dtype), old)
+                    return lax.dynamic_update_slice_in_dim(whole, new, at, 0)
+
+                saved = jax.tree.map(put, saved, states)
+                return at + size, done + jnp.sum(mask, 0, dtype=jnp.int32), saved
+
+            # Tiles lie on a fixed grid: the last one ends where the padding does.
+            at = jnp.minimum(first, none - size) // size * size
+            _, done, saved = lax.while_loop(more, tile, (at, done, saved))
+            out.append(saved)
+            positions.append(at)
+            counts.append(done)
+        return out, counts, positions
+
+    def _recorded(self, record: Record, carry: _Carry, accept, positions) -> Record:
+        slot, problem = carry.slot, self.problem
+        row = slot
+        if problem.rows < problem.max_steps:
+            at_row = slot % record.stride == 0
+            row = jnp.where(at_row, slot // record.stride, problem.rows)
+
+        return Record(
+            record.slots,
+            record.stride,
+            put_row(record.t0, carry.t, slot),
+            put_row(record.t1, jnp.where(accept, carry.end, carry.t), slot),
+            put_row(record.mask, accept, slot),
+            [
+                put_row(p, v, slot)
+                for p, v in zip(record.position, positions, strict=True)
+            ],
+            jax.tree.map(lambda r, v: put_row(r, v, row), record.rows, carry.state),
+            None
+            if record.slopes is None
+            else jax.tree.map(
+                lambda r, v: put_row(r, v, slot), record.slopes, carry.slopes
+            ),
+        )
+
+    def _compacted(self, carry: _Carry):
+        """States after every n-th accepted step, without gaps."""
+        out, ends = [], []
+        if not carry.stepped:
+            return out, ends
+        for every in self.problem.save_steps:
+            index, there = compaction(jnp.isfinite(carry.step_ends), every)
+
+            def pick(rows, index=index, there=there):
+                wide = jnp.expand_dims(index, tuple(range(index.ndim, rows.ndim)))
+                got = jnp.take_along_axis(rows, wide, 0)
+                mask = jnp.expand_dims(there, tuple(range(there.ndim, rows.ndim)))
+                return jnp.moveaxis(jnp.where(mask, got, jnp.inf), 0, self.lanes.count)
+
+            out.append(jax.tree.map(pick, carry.stepped[0]))
+            ends.append(pick(carry.step_ends))
+        return out, ends
+
+
+def put_row(rows, value, index):
+    """Rows with one replaced."""
+    value = jnp.asarray(value, rows.dtype)
+    return lax.dynamic_update_index_in_dim(rows, value, index, 0)
+
+
+def record_dims(record: Record) -> list[Any]:
+    """Where a record's arrays have an outermost lane axis; None for shared ones."""
+    shared = {"slots", "stride", "position"}
+    return [
+        None if name in shared else 1
+        for name, part in record._asdict().items()
+        for _ in jax.tree.leaves(part)
+    ]
+
+
+def compaction(mask, every: int):
+    """Which slot fills each row of an output, and whether one does."""
+    count = jnp.cumsum(mask, 0)
+    wanted = mask & (count % every == 0)
+    rows = mask.shape[0] // every
+    order = jnp.argsort(~wanted, axis=0, stable=True)[:rows]
+    return order, jnp.take_along_axis(wanted, order, 0)
+
+
+def tiled(count: int) -> int:
+    """A number of save times, rounded up to whole tiles."""
+    size = min(TILE, count)
+    return -(-count // size) * size
+
+
+def tile_of(ts) -> int:
+    """How many save times are looked at together."""
+    return min(TILE, ts.shape[0])
+
+
+def times_first(problem: Problem, lanes: Lanes, part: int, flat):
+    """Save times with their axis in front, padded with infinity, on all lanes."""
+    index = problem.inputs(list(range(len(flat)))).ts[part]
+    ts = jnp.moveaxis(lanes.spread(flat[index], index), -1, 0)
+    gap = tiled(ts.shape[0]) - ts.shape[0]
+    padding = jnp.full((gap, *ts.shape[1:]), jnp.inf, ts.dtype)
+    return jnp.concatenate([ts, padding]) if gap else ts
+
+
+def save_mask(accept, t, end, t0):
+    """Which times of a tile belong to a step: (t, end], and t0 to the first one."""
+
+    def mask(ts):
+        return accept & (ts <= end) & ((ts > t) | (t == t0))
+
+    return mask
+
+
+def evaluate_dense(problem: Problem, lanes: Lanes):
+    """`Problem.dense` over lanes, with the axis of times in front."""
+
+    def dense(ts, t0, t1, y, k, flat):
+        return problem.dense(ts, t0, t1, y, k)
+
+    # The axis of times comes first throughout, so every lane axis is the second.
+    return lanes.over(dense, 1, 0, 0, 0, 0, out_axes=1)

@@ -1,0 +1,170 @@
+"""What an adaptive solve is made of: static structure here, arrays as arguments."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.lax as lax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from ._accumulate import Step
+from ._methods import Method
+from ._step import (
+    Equation,
+    interpolate,
+    runge_kutta_step,
+    scaled_error_of,
+    stiffness_of,
+)
+
+
+class Inputs(NamedTuple):
+    """The arrays of a solve. Time runs upwards: signs are the field's business."""
+
+    y0: PyTree
+    t0: Any
+    t1: Any
+    first: Any
+    """End of the first step that is tried."""
+    ts: list[Any]
+    """Times to save at, one array for each part of the output that has some."""
+    constants: list[Any]
+    controller: PyTree
+    controller_state: PyTree
+    accumulators: PyTree
+
+
+class State(NamedTuple):
+    """What one step hands to the next."""
+
+    y: PyTree
+    f: PyTree
+    values: PyTree
+    """Of the accumulators."""
+
+
+class Tally(NamedTuple):
+    """What one accepted step adds to the running estimates."""
+
+    error: Any
+    stiffness: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Problem:
+    """The static part of a solve: single-lane functions of its arrays."""
+
+    method: Method
+    equation: Equation
+    controller: Any
+    """The controller's static part."""
+    controller_state: Any
+    accumulators: Any
+    """The accumulators' static part."""
+    error_order: Any
+    max_steps: int
+    structure: Any
+    """Of `Inputs`."""
+    save_steps: tuple[int, ...]
+    """Every so many accepted steps; one number for each part that saves steps."""
+    rows: int
+    """States that the record keeps."""
+
+    def inputs(self, flat: list[Any]) -> Inputs:
+        """The arrays by name."""
+        return jax.tree.unflatten(self.structure, flat)
+
+    def start(self, flat: list[Any]) -> State:
+        """The state before the first step."""
+        given = self.inputs(flat)
+        f = None
+        if self.method.fsal:
+            f = self.equation.field(given.constants, given.t0, given.y0)
+        whole = eqx.combine(given.accumulators, self.accumulators)
+        values = _each(lambda one: one.init(given.y0), whole)
+        return State(given.y0, f, jax.tree.map(jnp.asarray, values))
+
+    def advance(self, state: State, t0: Any, t1: Any, flat: list[Any]):
+        """One step.
+
+        Returns:
+            The next state, the stages, the error estimate, what to tally.
+        """
+        given, method = self.inputs(flat), self.method
+        stages = runge_kutta_step(
+            method, self.equation, given.constants, t0, t1, state.y, state.f
+        )
+        whole = eqx.combine(given.accumulators, self.accumulators)
+        values = state.values
+        if jax.tree.leaves(values):
+            k = jax.tree.map(lambda *s: jnp.stack(s), *stages.k)
+            info = {"y0": state.y, "y1": stages.y1, "k": k}
+            step = Step(t0, t1, state.y, stages.y1, stages.y_error, info)
+            values = _each(lambda one, v: one.update(v, step), whole, values)
+        tally = self._tally(given, stages, state.y, t1 - t0)
+        return State(stages.y1, stages.f1, values), stages.k, stages.y_error, tally
+
+    def _tally(self, given, stages, y0, h):
+        zero = jnp.zeros((), jnp.result_type(float, *jax.tree.leaves(y0)))
+        rtol, atol = self.tolerances(given)
+        error, stiffness = zero, zero
+        if stages.y_error is not None:
+            one = scaled_error_of(stages.y_error, y0, stages.y1, rtol, atol)
+            error = one * jnp.abs(h)
+        if self.method.two_at_end:
+            stiffness = stiffness_of(self.method, stages.k, h) * jnp.abs(h)
+        return Tally(error.astype(zero.dtype), stiffness.astype(zero.dtype))
+
+    def tolerances(self, given: Inputs):
+        """The controller's; (0, 1) where steps are fixed: errors in units of y."""
+        if isinstance(self.controller, diffrax.PIDController):
+            whole = eqx.combine(given.controller, self.controller)
+            return whole.rtol, whole.atol
+        return 0.0, 1.0
+
+    def times(self, t0, t1, y0, y1, error, state, flat):
+        """The controller's answer to one attempt.
+
+        Returns:
+            Whether the step is kept, the next attempt's ends, the controller's state,
+            and whether it gives up.
+        """
+        given = self.inputs(flat)
+        controller = eqx.combine(given.controller, self.controller)
+        whole = eqx.combine(state, self.controller_state)
+        if error is not None:
+            # A field that is undefined there: rejected, like any error too large.
+            error = jax.tree.map(lambda e: jnp.where(jnp.isnan(e), jnp.inf, e), error)
+        keep, start, end, _, new, result = controller.adapt_step_size(
+            t0, t1, y0, y1, None, error, self.error_order, whole
+        )
+        keep = jnp.asarray(keep)
+        start = jnp.minimum(start, given.t1)
+        # A last step shorter than rounding would spoil its interpolation.
+        floor = given.t1 - 100 * jnp.finfo(end.dtype).eps * jnp.abs(given.t1)
+        middle = start + 0.5 * (given.t1 - start)
+        clipped = jnp.where(keep, given.t1, middle)
+        end = jnp.where(end > floor, clipped, end)
+        gave_up = jnp.asarray(result != diffrax.RESULTS.successful)
+        new = jax.tree.map(jnp.asarray, eqx.filter(new, eqx.is_array_like))
+        return keep, start, end, new, gave_up
+
+    def dense(self, ts, t0, t1, y, k):
+        """States at times inside a step."""
+        return interpolate(self.method, ts, t0, t1, y, k)
+
+
+def _each(function, accumulators, *rest):
+    from ._accumulate import _map
+
+    return _map(function, accumulators, *rest)
+
+
+def stop(tree: PyTree) -> PyTree:
+    """Without derivatives."""
+    return jax.tree.map(
+        lambda x: lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree
+    )

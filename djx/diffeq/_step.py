@@ -1,0 +1,174 @@
+"""One step of an explicit Runge-Kutta method: stages unrolled, nothing masked."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend as jex
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ..core import safe_rms
+from ._methods import Method
+
+
+class Equation(NamedTuple):
+    """A differential equation as functions whose arrays are all explicit."""
+
+    field: Callable[[Sequence[Any], Any, PyTree], PyTree]
+    """(constants, t, y) to the vector field."""
+    control: Callable[[Sequence[Any], Any, Any], PyTree]
+    """(constants, t0, t1) to what drives the step: its length for an ODE."""
+    product: Callable[[Sequence[Any], PyTree, PyTree], PyTree]
+    """(constants, field's value, control) to an increment, shaped as y."""
+
+
+class Stages(NamedTuple):
+    """What one step computed."""
+
+    y1: PyTree
+    f1: PyTree
+    """The field at y1 where the method is first-same-as-last, else None."""
+    k: list[PyTree]
+    """Field times control at each stage."""
+    y_error: PyTree | None
+
+
+def close(function: Callable, *examples: Any) -> tuple[Callable, list[Any]]:
+    """Traces a function once and makes the arrays that it closes over arguments.
+
+    Args:
+        function: of pytrees of arrays.
+        examples: arguments, or their shapes.
+
+    Returns:
+        A function of (constants, *arguments), and the constants.
+    """
+    jaxpr, shape = jax.make_jaxpr(function, return_shape=True)(*examples)
+    structure = jax.tree.structure(shape)
+
+    # Under jit a second stage's trace is a look-up.
+    @jax.jit
+    def closed(constants, *arguments):
+        whole = jex.core.ClosedJaxpr(jaxpr.jaxpr, list(constants))
+        out = jex.core.jaxpr_as_fun(whole)(*jax.tree.leaves(arguments))
+        return jax.tree.unflatten(structure, out)
+
+    return closed, [jnp.asarray(c) for c in jaxpr.consts]
+
+
+def weighted(weights: Sequence[float], k: Sequence[PyTree]) -> PyTree | None:
+    """The sum of stages times constant weights; None where all weights are zero."""
+    used = [(float(w), s) for w, s in zip(weights, k, strict=False) if w != 0]
+    if not used:
+        return None
+
+    def total(*leaves):
+        # Weakly typed weights: the sum keeps the state's type.
+        out = used[0][0] * leaves[0]
+        for (weight, _), leaf in zip(used[1:], leaves[1:], strict=True):
+            out = out + weight * leaf
+        return out
+
+    return jax.tree.map(total, *[stage for _, stage in used])
+
+
+def runge_kutta_step(
+    method: Method,
+    equation: Equation,
+    constants: Any,
+    t0: Any,
+    t1: Any,
+    y: Any,
+    f: Any,
+    control: Any = None,
+) -> Stages:
+    """One step from t0 to t1.
+
+    Args:
+        method: which.
+        equation: the field.
+        constants: the field's arrays.
+        t0: start.
+        t1: end.
+        y: state at t0.
+        f: field at (t0, y) for a first-same-as-last method; else ignored.
+        control: of the step, where it is at hand already.
+
+    Returns:
+        The stages.
+    """
+    h = t1 - t0
+    if control is None:
+        control = equation.control(constants, t0, t1)
+    if not method.fsal:
+        f = equation.field(constants, t0, y)
+    k, yi, fi = [equation.product(constants, f, control)], y, f
+    for c, row in zip(method.c[1:], method.a[1:], strict=True):
+        move = weighted(row, k)
+        yi = y if move is None else jax.tree.map(jnp.add, y, move)
+        ti = t1 if c == 1 else t0 + float(c) * h
+        fi = equation.field(constants, ti, yi)
+        k.append(equation.product(constants, fi, control))
+    if method.fsal:
+        y1 = yi  # the last stage was evaluated there
+    else:
+        y1 = jax.tree.map(jnp.add, y, weighted(method.b, k))
+    error = None if method.b_error is None else weighted(method.b_error, k)
+    return Stages(y1, fi if method.fsal else None, k, error)
+
+
+def interpolate(
+    method: Method, t: Any, t0: Any, t1: Any, y: PyTree, k: Sequence[PyTree]
+) -> PyTree:
+    """Dense output inside one step.
+
+    Args:
+        method: which.
+        t: times inside the step, shape (n,).
+        t0: start of the step.
+        t1: end of the step.
+        y: state at t0.
+        k: the step's stages.
+
+    Returns:
+        States, with a leading axis of n.
+    """
+    h = t1 - t0
+    theta = jnp.where(h == 0, 0, (t - t0) / jnp.where(h == 0, 1, h))
+    powers = [theta]
+    for _ in range(method.dense.shape[1] - 1):
+        powers.append(powers[-1] * theta)
+    weights = []
+    for row in method.dense:
+        terms = [float(c) * p for c, p in zip(row, powers, strict=True) if c != 0]
+        weights.append(sum(terms[1:], terms[0]) if terms else None)
+
+    def evaluate(y, *k):
+        out = y[None]
+        for weight, stage in zip(weights, k, strict=True):
+            if weight is not None:
+                wide = jnp.expand_dims(weight, tuple(range(1, y.ndim + 1)))
+                out = out + wide.astype(y.dtype) * stage[None]
+        return out
+
+    return jax.tree.map(evaluate, y, *k)
+
+
+def scaled_error_of(y_error: PyTree, y0: PyTree, y1: PyTree, rtol: Any, atol: Any):
+    """The scaled error of a step; see `scaled_error`."""
+
+    def ratio(error, a, b):
+        return error / (atol + rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)))
+
+    return safe_rms(jax.tree.map(ratio, y_error, y0, y1))
+
+
+def stiffness_of(method: Method, k: Sequence[PyTree], h: Any) -> Float[Array, ""]:
+    """Shampine's estimate from the last two stages; see `stiffness_estimate`."""
+    before_last = [*method.a[-2], 0.0]
+    gap = weighted([a - b for a, b in zip(method.a[-1], before_last, strict=True)], k)
+    field_gap = jax.tree.map(jnp.subtract, k[-1], k[-2])
+    still = h == 0
+    size = safe_rms(gap) * jnp.abs(jnp.where(still, 1, h))
+    return jnp.where(still, 0, safe_rms(field_gap) / size)
