@@ -106,7 +106,8 @@ def check_adjoint(
     refused = (diffrax.BacksolveAdjoint, diffrax.ImplicitAdjoint)
     inner: Any = solver
     while inner is not None and isinstance(adjoint, refused):
-        if isinstance(inner, AccumulatingSolver):
+        # diffrax.HalfSolver passes for an instance of what it wraps: ask for the field.
+        if isinstance(inner, AccumulatingSolver) and hasattr(inner, "accumulators"):
             found = jax.tree.leaves(inner.accumulators, is_leaf=_is_accumulator)
             names = {type(a).__name__ for a in found if a.needs_gradient}
             if names:

@@ -288,3 +288,70 @@ def test_float32_stays_float32():
     assert {leaf.dtype for leaf in leaves if leaf.dtype != jnp.int32} == {
         jnp.dtype("float32")
     }
+
+
+REFUSED = [diffrax.BacksolveAdjoint(), diffrax.ImplicitAdjoint()]
+
+
+@pytest.mark.parametrize("adjoint", REFUSED, ids=["backsolve", "implicit"])
+@pytest.mark.parametrize(
+    "accumulators, names",
+    [
+        ({"e": diffeq.ErrorIntegral(RTOL, ATOL)}, "ErrorIntegral"),
+        ([diffeq.StiffnessIntegral(TSIT5)], "StiffnessIntegral"),
+        (
+            (diffeq.BiasedSample(jr.key(0)), diffeq.ErrorIntegral(RTOL, ATOL)),
+            "ErrorIntegral",
+        ),
+    ],
+)
+def test_adjoints_that_would_drop_the_gradient_are_refused(
+    adjoint, accumulators, names
+):
+    solver = diffeq.AccumulatingSolver(TSIT5, accumulators)
+    text = f"{type(adjoint).__name__} .*: {names} would .*RecursiveCheckpointAdjoint"
+    with pytest.raises(ValueError, match=text):
+        diffeq.check_adjoint(solver, adjoint)
+    # Seen through other wrappers, on both sides.
+    half = diffrax.HalfSolver(solver)
+    twice = diffeq.AccumulatingSolver(half, diffeq.BiasedSample(jr.key(0)))
+    for wrapped in (half, twice):
+        with pytest.raises(ValueError, match=text):
+            diffeq.check_adjoint(wrapped, adjoint)
+    for good in (diffrax.RecursiveCheckpointAdjoint(), diffrax.DirectAdjoint()):
+        diffeq.check_adjoint(solver, good)
+    diffeq.check_adjoint(TSIT5, adjoint)
+
+
+def test_samplers_serve_the_local_penalty_under_any_adjoint(x64):
+    """The gradient through one step is the same; nothing else has one."""
+
+    def penalty(mu, adjoint):
+        samples = {
+            "unbiased": diffeq.UnbiasedSample(jnp.asarray(0.6), TSIT5),
+            "biased": diffeq.BiasedSample(jr.key(0)),
+        }
+        solver = diffeq.AccumulatingSolver(TSIT5, samples)
+        diffeq.check_adjoint(solver, adjoint)
+        solution = diffrax.diffeqsolve(
+            TERM,
+            solver,
+            0.0,
+            2.0,
+            None,
+            Y0.astype(float),
+            mu,
+            saveat=diffrax.SaveAt(t1=True, solver_state=True),
+            stepsize_controller=diffrax.PIDController(rtol=RTOL, atol=ATOL),
+            adjoint=adjoint,
+        )
+        return sum(
+            diffeq.local_penalty(TERM, TSIT5, found, mu, rtol=RTOL, atol=ATOL)
+            for found in solution.solver_state[1].values()
+        )
+
+    gradient = jax.grad(penalty)
+    expected = gradient(2.0, diffrax.RecursiveCheckpointAdjoint())
+    got = gradient(2.0, diffrax.BacksolveAdjoint())
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
+    assert expected != 0
