@@ -27,18 +27,31 @@ _PACKAGES = (
 
 _LEGEND = """\
 Contestants took turns. Wall: seconds of one turn. CPU: seconds of all threads in the
-whole turn, also of what it compiled. Set-up: building and compiling, not part of the
-wall time. Peak: the high-water mark of the process's resident memory, which
-contestants in one process share, so that it only grows down a table. Others: cores that
-other processes kept busy in the worst turn; far from 0, wall times say little.
+whole turn, also of what it compiled; of a call, where times are per call. Set-up:
+building and compiling, not part of the wall time. Peak: the high-water mark of the
+process's resident memory, which contestants in one process share, so that it only grows
+down a table. Others: cores that other processes kept busy in the worst turn; far from
+0, wall times say little.
 """
 
 
-def bar(what: str, measured: float, at_most: float, **details: Any) -> dict[str, Any]:
-    """A bar, and whether it is passed."""
-    passed = bool(measured <= at_most)
-    stated = {"bar": what, "measured": measured, "at_most": at_most, "passed": passed}
-    return stated | details
+def bar(
+    what: str,
+    measured: float,
+    at_most: float | None = None,
+    *,
+    at_least: float | None = None,
+    **details: Any,
+) -> dict[str, Any]:
+    """A bar, and whether it is passed; NaN passes none."""
+    limits = {"at_most": at_most, "at_least": at_least}
+    limits = {which: limit for which, limit in limits.items() if limit is not None}
+    if not limits:
+        raise ValueError(f"{what}: a bar needs at_most or at_least")
+    below = at_most is None or measured <= at_most
+    above = at_least is None or measured >= at_least
+    stated = {"bar": what, "measured": measured, **limits}
+    return stated | {"passed": bool(below and above)} | details
 
 
 def stamp(packages: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -122,13 +135,15 @@ def markdown(record: dict[str, Any], source: str) -> str:
         f"files; load at the start {env['load_at_start']}.",
         "",
         _LEGEND,
-        "| bar | measured | at most | |",
+        "| bar | measured | limit | |",
         "|---|---:|---:|---|",
     ]
     for one in record["bars"]:
         word = "passed" if one["passed"] else "**missed**"
         measured = f"{one['measured']:.3g}"
-        lines.append(f"| {one['bar']} | {measured} | {one['at_most']} | {word} |")
+        limits = [k for k in ("at_least", "at_most") if k in one]
+        limit = " and ".join(f"{k.replace('_', ' ')} {one[k]}" for k in limits)
+        lines.append(f"| {one['bar']} | {measured} | {limit} | {word} |")
     for group in record["groups"]:
         lines += ["", f"## {group['title']}", "", group["notes"], "", *_table(group)]
     return "\n".join(lines) + "\n"
@@ -136,12 +151,12 @@ def markdown(record: dict[str, Any], source: str) -> str:
 
 def _table(group: dict[str, Any]) -> list[str]:
     unit = group.get("per", "turn")
-    scale, name = (1e6, "µs") if unit == "step" else (1, "s")
+    scale, name = (1, "s") if unit == "turn" else (1e6, "µs")
     extra = group.get("columns", [])
     head = [
         f"{name} per {unit}, median",
         "least",
-        "CPU s",
+        "CPU µs" if unit == "call" else "CPU s",
         "set-up s",
         "peak MiB",
         "others",
@@ -150,10 +165,12 @@ def _table(group: dict[str, Any]) -> list[str]:
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     for contestant, one in group["contestants"].items():
         turns = one["turns"]
-        count = turns[0]["steps"] if unit == "step" else 1
+        count = 1 if unit == "turn" else turns[0][f"{unit}s"]
         cells = [contestant, str(len(turns))]
         cells += [_number(one[k] / count * scale) for k in ("median_wall", "min_wall")]
-        cells += [_number(one[k]) for k in ("median_cpu", "setup", "peak", "others")]
+        cpu = one["median_cpu"]  # of a call, or of a whole turn
+        cells.append(_number(cpu / count * scale if unit == "call" else cpu))
+        cells += [_number(one[k]) for k in ("setup", "peak", "others")]
         for key in extra:
             values = [turn[key] for turn in turns if key in turn]
             cells.append(_number(median(values)) if values else "")
