@@ -171,7 +171,7 @@ class Forward(Operation):
         count, slot = jnp.zeros(shape, jnp.int32), jnp.zeros((), jnp.int32)
         saved = [
             jax.tree.map(
-                lambda y, n=tiled(ts.shape[-1]): jnp.full(
+                lambda y, n=ts.shape[-1] + TILE: jnp.full(
                     (n, *y.shape), jnp.inf, y.dtype
                 ),
                 state.y,
@@ -361,12 +361,12 @@ class Forward(Operation):
             none = jnp.iinfo(jnp.int32).max
             first = jnp.min(jnp.where(accept, done, none)) if lanes.count else done
             last = jnp.max(jnp.where(accept, end, -jnp.inf))
-            size, limit = tile_of(ts), ts.shape[0]
+            size, limit = TILE, ts.shape[0]
             sees = save_mask(accept, carry.t, end, lanes.spread(flat[t0], t0))
 
             def more(c, ts=ts, last=last, limit=limit):
-                at = jnp.minimum(c[0], limit - 1)
-                return (c[0] < limit) & (jnp.min(ts[at]) <= last)
+                # The padding is infinite, so that the end is never behind it.
+                return jnp.min(ts[jnp.minimum(c[0], limit - 1)]) <= last
 
             def tile(c, ts=ts, size=size, sees=sees):
                 at, done, saved = c
@@ -385,8 +385,8 @@ class Forward(Operation):
                 saved = jax.tree.map(put, saved, states)
                 return at + size, done + jnp.sum(mask, 0, dtype=jnp.int32), saved
 
-            # Tiles lie on a fixed grid: the last one ends where the padding does.
-            at = jnp.minimum(first, none - size) // size * size
+            # Where nothing is accepted, the loop must see the end.
+            at = jnp.minimum(first, limit) if lanes.count else first
             _, done, saved = lax.while_loop(more, tile, (at, done, saved))
             out.append(saved)
             positions.append(at)
@@ -462,24 +462,12 @@ def compaction(mask, every: int):
     return order, jnp.take_along_axis(wanted, order, 0)
 
 
-def tiled(count: int) -> int:
-    """A number of save times, rounded up to whole tiles."""
-    size = min(TILE, count)
-    return -(-count // size) * size
-
-
-def tile_of(ts) -> int:
-    """How many save times are looked at together."""
-    return min(TILE, ts.shape[0])
-
-
 def times_first(problem: Problem, lanes: Lanes, part: int, flat):
-    """Save times with their axis in front, padded with infinity, on all lanes."""
+    """Save times with their axis in front, one infinite tile behind, on all lanes."""
     index = problem.inputs(list(range(len(flat)))).ts[part]
     ts = jnp.moveaxis(lanes.spread(flat[index], index), -1, 0)
-    gap = tiled(ts.shape[0]) - ts.shape[0]
-    padding = jnp.full((gap, *ts.shape[1:]), jnp.inf, ts.dtype)
-    return jnp.concatenate([ts, padding]) if gap else ts
+    padding = jnp.full((TILE, *ts.shape[1:]), jnp.inf, ts.dtype)
+    return jnp.concatenate([ts, padding])
 
 
 def save_mask(accept, t, end, t0):

@@ -15,6 +15,7 @@ from ._methods import Method
 from ._step import (
     Equation,
     interpolate,
+    interpolate_transposed,
     runge_kutta_step,
     scaled_error_of,
     stiffness_of,
@@ -155,6 +156,10 @@ class Problem:
     def dense(self, ts, t0, t1, y, k):
         """States at times inside a step."""
         return interpolate(self.method, ts, t0, t1, y, k)
+
+    def dense_transposed(self, ts, t0, t1, cotangent):
+        """From cotangents of those states to those of y and the stages."""
+        return interpolate_transposed(self.method, ts, t0, t1, cotangent)
 
 
 def _each(function, accumulators, *rest):

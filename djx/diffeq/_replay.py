@@ -18,7 +18,7 @@ from ._adaptive import (
     Record,
     record_dims,
     save_mask,
-    tile_of,
+    TILE,
     times_first,
 )
 from ._lanes import Lanes
@@ -354,12 +354,12 @@ class Tangent(Replay):
 
     def _saved(self, saved, ts, at, sees, step, flat, last, mask):
         problem, lanes = self.problem, self.lanes
-        size, limit = tile_of(ts), ts.shape[0]
+        size, limit = TILE, ts.shape[0]
         last = jnp.max(jnp.where(mask, last, -jnp.inf))
         dense = evaluate_dense(problem, lanes)
 
         def more(c):
-            return (c[0] < limit) & (jnp.min(ts[jnp.minimum(c[0], limit - 1)]) <= last)
+            return jnp.min(ts[jnp.minimum(c[0], limit - 1)]) <= last
 
         def tile(c):
             at, saved = c
@@ -606,13 +606,20 @@ class Pull(Replay):
         return total
 
     def _pull_saves(self, dense, ts, at, of_saved, mask, step, t0, flat, sums, of_ts):
-        size, limit, lead = tile_of(ts), ts.shape[0], len(self.probes)
+        size, limit, lead = TILE, ts.shape[0], len(self.probes)
         start, end = step[0], step[1]
         sees = save_mask(mask, start, end, t0)
         last = jnp.max(jnp.where(mask, end, -jnp.inf))
+        timed = self.moves_time or of_ts is not None
+
+        def transposed(times, t0, t1, rows, flat):
+            return self.problem.dense_transposed(times, t0, t1, rows)
+
+        # The axis of times comes first, so every lane axis is the second.
+        dense_back = self.lanes.over(transposed, 1, 0, 0, 1)
 
         def more(c):
-            return (c[0] < limit) & (jnp.min(ts[jnp.minimum(c[0], limit - 1)]) <= last)
+            return jnp.min(ts[jnp.minimum(c[0], limit - 1)]) <= last
 
         def tile(c):
             at, sums, of_ts = c
@@ -620,15 +627,24 @@ class Pull(Replay):
             inside = sees(some)
             # A time outside of the step must not overflow the polynomial.
             some = jnp.where(inside, some, start)
-            _, pull = jax.vjp(lambda times, *s: dense(times, *s, flat), some, *step)
-            for _ in self.probes:
-                pull = jax.vmap(pull)
 
             def cut(value):
                 value = lax.dynamic_slice_in_dim(value, at, size, lead)
                 return self._masked(inside, value)
 
-            of_some, *found = pull(jax.tree.map(cut, of_saved))
+            rows = jax.tree.map(cut, of_saved)
+            if not timed:
+                pull = dense_back
+                for _ in self.probes:
+                    pull = jax.vmap(pull, in_axes=(None, None, None, 0, None))
+                of_y, of_k = pull(some, start, end, rows, flat)
+                of_y = jax.tree.map(jnp.add, sums[2], of_y)
+                of_k = jax.tree.map(jnp.add, sums[3], of_k)
+                return at + size, (sums[0], sums[1], of_y, of_k), of_ts
+            _, pull = jax.vjp(lambda times, *s: dense(times, *s, flat), some, *step)
+            for _ in self.probes:
+                pull = jax.vmap(pull)
+            of_some, *found = pull(rows)
             sums = jax.tree.map(jnp.add, sums, tuple(found))
             if of_ts is not None:
                 old = lax.dynamic_slice_in_dim(of_ts, at, size, lead)

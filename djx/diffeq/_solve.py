@@ -17,10 +17,10 @@ from ._methods import method_of
 from ._operation import bind
 from ._problem import Inputs, Problem, stop
 from ._saving import assembled, is_sub, parts_of, Saved
-from ._setup import arrays_of, equation_of, promoted, span
+from ._setup import arrays_of, equation_of, promoted, span, Turned
 
 
-BUDGET = 2**22  # bytes of states that a record keeps by default
+BUDGET = 2**18  # bytes of states that a record keeps by default
 
 
 def diffeqsolve(
@@ -108,7 +108,7 @@ def _adaptive(
     controller = controller.wrap(whole.direction)
     order = inner.error_order(terms)
     first, state = controller.init(
-        terms, whole.t0, whole.t1, y0, whole.dt0, args, inner.func, order
+        Turned(terms, whole), whole.t0, whole.t1, y0, whole.dt0, args, inner.func, order
     )
     first = jnp.minimum(jnp.asarray(first, dtype), whole.t1)
     state = jax.tree.map(

@@ -12,6 +12,9 @@ from ..core import safe_rms
 from ._methods import Method
 
 
+EXACT = jax.lax.Precision.HIGHEST  # a step's rounding is not the matrix unit's
+
+
 class Equation(NamedTuple):
     """A differential equation as functions whose arrays are all explicit."""
 
@@ -118,6 +121,27 @@ def runge_kutta_step(
     return Stages(y1, fi if method.fsal else None, k, error)
 
 
+def dense_weights(method: Method, t: Any, t0: Any, t1: Any) -> Float[Array, "n s"]:
+    """The weight of each stage at times inside a step.
+
+    Args:
+        method: which.
+        t: times, shape (n,).
+        t0: start of the step.
+        t1: end of the step.
+
+    Returns:
+        The values of the polynomials p_i.
+    """
+    h = t1 - t0
+    theta = jnp.where(h == 0, 0, (t - t0) / jnp.where(h == 0, 1, h))
+    powers = [theta]
+    for _ in range(method.dense.shape[1] - 1):
+        powers.append(powers[-1] * theta)
+    table = jnp.asarray(method.dense.T, theta.dtype)
+    return jnp.matmul(jnp.stack(powers, -1), table, precision=EXACT)
+
+
 def interpolate(
     method: Method, t: Any, t0: Any, t1: Any, y: PyTree, k: Sequence[PyTree]
 ) -> PyTree:
@@ -134,25 +158,45 @@ def interpolate(
     Returns:
         States, with a leading axis of n.
     """
-    h = t1 - t0
-    theta = jnp.where(h == 0, 0, (t - t0) / jnp.where(h == 0, 1, h))
-    powers = [theta]
-    for _ in range(method.dense.shape[1] - 1):
-        powers.append(powers[-1] * theta)
-    weights = []
-    for row in method.dense:
-        terms = [float(c) * p for c, p in zip(row, powers, strict=True) if c != 0]
-        weights.append(sum(terms[1:], terms[0]) if terms else None)
+    weights = dense_weights(method, t, t0, t1)
 
     def evaluate(y, *k):
-        out = y[None]
-        for weight, stage in zip(weights, k, strict=True):
-            if weight is not None:
-                wide = jnp.expand_dims(weight, tuple(range(1, y.ndim + 1)))
-                out = out + wide.astype(y.dtype) * stage[None]
-        return out
+        stages = jnp.stack(k).reshape(len(k), -1)
+        moved = jnp.matmul(weights.astype(y.dtype), stages, precision=EXACT)
+        return y[None] + moved.reshape(-1, *y.shape)
 
     return jax.tree.map(evaluate, y, *k)
+
+
+def interpolate_transposed(
+    method: Method, t: Any, t0: Any, t1: Any, cotangent: PyTree
+) -> tuple[PyTree, list[PyTree]]:
+    """The transpose of `interpolate` in y and the stages.
+
+    Args:
+        method: which.
+        t: times inside the step, shape (n,).
+        t0: start of the step.
+        t1: end of the step.
+        cotangent: of the states, with a leading axis of n.
+
+    Returns:
+        Cotangents of y and of each stage.
+    """
+    weights = dense_weights(method, t, t0, t1)
+
+    def pull(ct):
+        flat = ct.reshape(ct.shape[0], -1)
+        moved = jnp.matmul(weights.astype(ct.dtype).T, flat, precision=EXACT)
+        return moved.reshape(-1, *ct.shape[1:])
+
+    leaves, structure = jax.tree.flatten(cotangent)
+    pulled = [pull(leaf) for leaf in leaves]
+    stages = range(method.stages)
+    return (
+        jax.tree.unflatten(structure, [jnp.sum(leaf, 0) for leaf in leaves]),
+        [jax.tree.unflatten(structure, [p[i] for p in pulled]) for i in stages],
+    )
 
 
 def scaled_error_of(y_error: PyTree, y0: PyTree, y1: PyTree, rtol: Any, atol: Any):
