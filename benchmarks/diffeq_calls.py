@@ -175,12 +175,12 @@ def command_line(
     on_one_core()
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{race}")
     parser.add_argument("--quick", action="store_true", help="a trial: nothing is kept")
-    parser.add_argument("--turns", type=int, default=5, help="of each contestant")
+    parser.add_argument("--turns", type=int, default=7, help="of each contestant")
     parser.add_argument("--only", nargs="*", help="some parts, kept under their names")
     args = parser.parse_args()
 
     environment = record.stamp(PEERS)
-    options = Options(args.quick, args.turns, 0.5)
+    options = Options(args.quick, args.turns, 0.3)
     if args.quick:
         options = Options(True, min(args.turns, 2), 0.2)
     known = parts()

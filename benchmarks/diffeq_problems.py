@@ -91,31 +91,34 @@ def lorenz_ends(starts: np.ndarray) -> np.ndarray:
     return solved.y[:, -1].reshape(3, -1).T
 
 
-LATENT, CONTEXT, OBSERVED, HIDDEN = 4, 16, 3, 64
+LATENT, CONTEXT, OBSERVED = 4, 16, 3
 SDE_STEPS, SDE_STEP = 100, 1 / 128  # times are exact in float32
 EVERY = 5  # steps between observations
 
 
-def latent_sde(batch: int) -> tuple[dict[str, Layers], dict[str, np.ndarray]]:
+def latent_sde(
+    batch: int, hidden: int
+) -> tuple[dict[str, Layers], dict[str, np.ndarray]]:
     """A latent SDE's networks, and what a training step is given.
 
     Args:
         batch: number of series.
+        hidden: width of the networks.
 
     Returns:
         Layers of `posterior` drift (of state and context), `prior` drift and `decoder`,
-        and in `diffusion` one network 1-64-1 for each channel, its two layers stacked
-        over channels; the states at the start `(batch, 4)`, contexts `(batch, 16)` and
-        observations `(batch, 20, 3)`.
+        and in `diffusion` one network 1-hidden-1 for each channel, its two layers
+        stacked over channels; the states at the start `(batch, 4)`, contexts
+        `(batch, 16)` and observations `(batch, 20, 3)`.
     """
     random = np.random.default_rng(3)
-    scales = random.standard_normal((2, LATENT, HIDDEN)) / [[[1.0]], [[8.0]]]
+    scales = random.standard_normal((2, LATENT, hidden)) / [[[1.0]], [[8.0]]]
     layers = {
-        "posterior": mlp_layers((LATENT + CONTEXT, HIDDEN, HIDDEN, LATENT), 4),
-        "prior": mlp_layers((LATENT, HIDDEN, HIDDEN, LATENT), 5),
+        "posterior": mlp_layers((LATENT + CONTEXT, hidden, hidden, LATENT), 4),
+        "prior": mlp_layers((LATENT, hidden, hidden, LATENT), 5),
         "decoder": mlp_layers((LATENT, OBSERVED), 6),
         "diffusion": [
-            (scales[0].astype(np.float32), np.zeros((LATENT, HIDDEN), np.float32)),
+            (scales[0].astype(np.float32), np.zeros((LATENT, hidden), np.float32)),
             (scales[1].astype(np.float32), np.zeros(LATENT, np.float32)),
         ],
     }

@@ -12,15 +12,17 @@ from .record import bar
 LIMIT, DJX, DIFFRAX = "limit: scan over bulk normals", "djx", "diffrax"
 TORCHSDE, ADJOINT = "torchsde", "torchsde, adjoint"
 REVERSIBLE, CHECKPOINTED = "djx, reversible", "djx, default adjoint"
+BATCH = 64
 
 LATENT_NOTES = (
     "Batch 64, 100 steps of Euler-Maruyama, latent 4, context 16, 20 observations of 3 "
-    "channels, float32. Networks with softplus: posterior 20-64-64-4, prior 4-64-64-4, "
-    "diffusion 1-64-1 for each channel; the divergence is a channel of the state. djx: "
-    "vmap, BulkBrownianPath. diffrax: vmap, VirtualBrownianTree with half a step of "
-    "tolerance, ConstantStepSize. torchsde: sdeint and sdeint_adjoint, euler, "
-    "logqp=True, BrownianInterval. Loss: mean over 8 draws of the noise, which is each "
-    "contestant's own; gradient: its norm for one draw."
+    "channels, float32. Networks with softplus, w = {hidden}: posterior 20-w-w-4, "
+    "prior 4-w-w-4, diffusion 1-w-1 for each channel; the divergence is a channel of "
+    "the state. djx: vmap, BulkBrownianPath. diffrax: vmap, VirtualBrownianTree with "
+    "half a step of tolerance, ConstantStepSize. torchsde: sdeint and sdeint_adjoint, "
+    "euler, logqp=True, BrownianInterval. Loss: mean over 8 draws of the noise, which "
+    "is each contestant's own; gradient: its norm for one draw. The limit bounds what "
+    "can be gained: the wider the networks, the less."
 )
 PATH_NOTES = (
     "dX = -X dt + dW / 2, 1000 steps of Euler-Maruyama, one path, every step kept, "
@@ -36,8 +38,8 @@ HEUN_NOTES = (
 )
 
 
-def latent_race(options: Options):
-    """The latent SDE's training step; its group and bars."""
+def latent_race(hidden: int, options: Options):
+    """The latent SDE's training step at one width; its group and bars."""
     import diffrax
 
     from djx import diffeq
@@ -47,25 +49,25 @@ def latent_race(options: Options):
     djx = jl.solved_loss(diffeq.diffeqsolve, jax_paths.bulk)
     peer = jl.solved_loss(diffrax.diffeqsolve, jax_paths.tree)
     makes = {
-        LIMIT: jl.latent(jl.scanned_loss, 64),
-        DJX: jl.latent(djx, 64),
-        DIFFRAX: jl.latent(peer, 64),
-        TORCHSDE: torch_sde.latent(64, False),
+        LIMIT: jl.latent(jl.scanned_loss, BATCH, hidden),
+        DJX: jl.latent(djx, BATCH, hidden),
+        DIFFRAX: jl.latent(peer, BATCH, hidden),
+        TORCHSDE: torch_sde.latent(BATCH, hidden, False),
     }
     if not options.quick:
-        makes[ADJOINT] = torch_sde.latent(64, True)
+        makes[ADJOINT] = torch_sde.latent(BATCH, hidden, True)
     contestants: list[Contestant | Isolated] = [
         repeated(name, make, options) for name, make in makes.items()
     ]
     taken = race(contestants, options.turns)
     group = {
-        "title": "Training step of a latent SDE",
-        "notes": f"{LATENT_NOTES} {options.notes}",
+        "title": f"Training step of a latent SDE, width {hidden}",
+        "notes": f"{LATENT_NOTES.format(hidden=hidden)} {options.notes}",
         "per": "call",
         "columns": ["first", "loss", "gradient"],
         "contestants": taken,
     }
-    what = "latent SDE"
+    what = f"latent SDE, width {hidden}"
     bars = [
         ratio(taken, DIFFRAX, DJX, what, at_least=3.0),
         ratio(taken, TORCHSDE, DJX, what, at_least=6.0),
@@ -117,7 +119,7 @@ def heun_race(options: Options):
 
     from .peers import jax_paths as jp
 
-    lengths = (100, 1000) if options.quick else (100, 1000, 10_000)
+    lengths = (100,) if options.quick else (100, 1000, 10_000)
     timed = 100 if options.quick else 1000
     default = diffrax.RecursiveCheckpointAdjoint()
     makes = {
@@ -148,12 +150,9 @@ def heun_race(options: Options):
     held = {name: one["turns"][0] for name, one in taken.items()}
     least, most = memory[0], memory[-1]
     same = {name: taken[name] for name in (REVERSIBLE, CHECKPOINTED)}
+    growth = f"{what}, memory of djx: {lengths[-1]} / {lengths[0]} steps"
     bars = [
-        bar(
-            f"{what}, memory of djx: {lengths[-1]} / {lengths[0]} steps",
-            held[REVERSIBLE][most] / held[REVERSIBLE][least],
-            at_most=1.5,
-        ),
+        bar(growth, held[REVERSIBLE][most] / held[REVERSIBLE][least], at_most=1.5),
         bar(
             f"{what}, memory at {lengths[-1]} steps: diffrax / djx",
             held[DIFFRAX][most] / held[REVERSIBLE][most],
@@ -166,9 +165,10 @@ def heun_race(options: Options):
 
 
 def parts() -> dict[str, Part]:
-    """The training step, the two paths, reversible Heun."""
+    """The training step at two widths, the two paths, reversible Heun."""
     return {
-        "latent": latent_race,
+        "latent": lambda options: latent_race(64, options),
+        "latent-32": lambda options: latent_race(32, options),
         "path-1": lambda options: path_race(1, options),
         "path-64": lambda options: path_race(64, options),
         "heun": heun_race,

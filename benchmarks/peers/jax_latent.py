@@ -106,11 +106,11 @@ def scanned_loss(layers, given, key):
     return (misfit(layers, zs, given["observations"]) + divergence.sum()) / batch
 
 
-def latent(loss: Callable, batch: int):
+def latent(loss: Callable, batch: int, hidden: int):
     """`make` of the loss's value and gradient."""
 
     def make():
-        layers, given = jax.tree.map(jnp.asarray, latent_sde(batch))
+        layers, given = jax.tree.map(jnp.asarray, latent_sde(batch, hidden))
         step = jax.jit(jax.value_and_grad(loss))
 
         def read(result):

@@ -40,13 +40,13 @@ class _Latent(torch.nn.Module):
         return torch.sigmoid((hidden * self.second).sum(-1) + self.bias)
 
 
-def latent(batch: int, adjoint: bool):
+def latent(batch: int, hidden: int, adjoint: bool):
     """`make` of a training step of the latent SDE."""
 
     def make():
         one_thread()
         torch.manual_seed(0)
-        layers, given = latent_sde(batch)
+        layers, given = latent_sde(batch, hidden)
         sde = _Latent(layers)
         sde.context = torch.tensor(given["contexts"])
         decoder = network(layers["decoder"], torch.nn.Softplus)
