@@ -27,6 +27,7 @@ from ._quadrature import (
     TaylorDerivative as TaylorDerivative,
     with_integrals as with_integrals,
 )
-from ._solve import diffeqsolve as diffeqsolve
+from ._reversible import ReversibleAdjoint as ReversibleAdjoint
+from ._solve import diffeqsolve as diffeqsolve, explain as explain
 from ._statistics import field_evaluations as field_evaluations
 from ._steer import steer_end_time as steer_end_time

@@ -14,7 +14,7 @@ from ._problem import Problem, State, Tally
 
 TILE = 8  # save times that are looked at together
 
-OKAY, GAVE_UP, UNDERFLOW, OUT_OF_STEPS = range(4)
+OKAY, GAVE_UP, UNDERFLOW, OUT_OF_STEPS, NOT_FINITE = range(5)
 
 
 class Results(NamedTuple):
@@ -269,7 +269,7 @@ class Forward(Operation):
         t, end, state = carry.t, carry.end, carry.state
         new, k, error, tally = lanes.over(problem.advance, 0, 0, 0)(state, t, end, flat)
         ask = lanes.over(problem.times, 0, 0, 0, 0, 0, 0)
-        keep, start, next_end, control, gave_up = ask(
+        keep, start, next_end, control, gave_up, broken = ask(
             t, end, state.y, new.y, error, carry.control, flat
         )
         slopes = carry.slopes
@@ -277,7 +277,8 @@ class Forward(Operation):
             slopes = self._slopes(carry, new, error, flat)
         accept, choose = keep, lanes.choose
         stuck = (next_end <= start) & (start < self._t1(flat))
-        code = jnp.where(stuck, UNDERFLOW, jnp.where(gave_up, GAVE_UP, OKAY))
+        stuck = jnp.where(broken, NOT_FINITE, UNDERFLOW) * stuck
+        code = jnp.where(gave_up, GAVE_UP, stuck)
         if lanes.count:  # a lone solve is active, or the loop would have ended
             accept = keep & active
             code = jnp.where(active, code, carry.code)
@@ -325,19 +326,22 @@ class Forward(Operation):
 
     def _slopes(self, carry, new, error, flat):
         """Derivatives of the next attempt's ends by (t0, t1, first end)."""
-        index = self.problem.inputs(list(range(len(flat)))).t1
+        index = self.problem.inputs(list(range(len(flat))))
+        whole = (index.t0, index.t1)
 
         def lane(t, end, slope_t, slope_end, y0, y1, error, control, flat):
-            def ends(t, end, t1):
-                inputs = [t1 if i == index else x for i, x in enumerate(flat)]
+            def ends(t, end, *given):
+                inputs = list(flat)
+                for i, value in zip(whole, given, strict=True):
+                    inputs[i] = value
                 out = self.problem.times(t, end, y0, y1, error, control, inputs)
                 return out[1], out[2]
 
-            def along(a, b, c):
-                return jax.jvp(ends, (t, end, flat[index]), (a, b, c))[1]
+            def along(*slopes):
+                return jax.jvp(ends, (t, end, *[flat[i] for i in whole]), slopes)[1]
 
-            of_t1 = jnp.asarray([0.0, 1.0, 0.0], t.dtype)
-            return jax.vmap(along)(slope_t, slope_end, of_t1)
+            unit = jnp.eye(3, dtype=t.dtype)
+            return jax.vmap(along)(slope_t, slope_end, unit[0], unit[1])
 
         over = self.lanes.over(lane, *[0] * 8)
         return over(

@@ -8,7 +8,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 
-CHUNK = 128  # steps whose noise is drawn in one go
+CHUNK = 50  # steps whose noise is drawn in one go
 
 
 class BulkBrownianPath(diffrax.AbstractBrownianPath):

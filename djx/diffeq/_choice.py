@@ -3,45 +3,155 @@
 from typing import Any, NamedTuple
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ._accumulate import AccumulatingSolver
 from ._methods import method_of
+from ._noise import is_bulk, is_stochastic, terms_of
+from ._reversible import ReversibleAdjoint
+from ._saving import is_sub
+from ._setup import concrete
+from ._stochastic import STEPS
 
 
 class Choice(NamedTuple):
-    """An engine and the reason for it."""
+    """An engine, the reason for it, and the steps of a fixed grid."""
 
     engine: str
+    """adaptive: the while-loop with replayed derivatives; grid: a scan over fixed
+    steps; reversible: fixed steps run backwards in reverse mode; diffrax."""
     reason: str
+    steps: int | None = None
 
 
-def choose(
-    terms,
-    solver,
-    t0,
-    t1,
-    dt0,
-    y0,
-    *,
-    saveat,
-    stepsize_controller,
-    adjoint,
-    event,
-    max_steps,
-    progress_meter,
-    solver_state,
-    controller_state,
-    made_jump,
-) -> Choice:
-    inner = solver.solver if isinstance(solver, AccumulatingSolver) else solver
-    if method_of(inner) is None:
-        return Choice("diffrax", "solver")
-    if type(stepsize_controller) is not diffrax.PIDController and type(stepsize_controller) is not diffrax.ConstantStepSize:
-        return Choice("diffrax", "controller")
-    if saveat.dense or event is not None or max_steps is None:
-        return Choice("diffrax", "dense")
-    if type(adjoint) in (diffrax.BacksolveAdjoint, diffrax.ImplicitAdjoint):
-        return Choice("diffrax", "adjoint")
-    return Choice("adaptive", "")
+_DISCRETE = (
+    diffrax.RecursiveCheckpointAdjoint,
+    diffrax.DirectAdjoint,
+    diffrax.ForwardMode,
+)
+
+
+def choose(problem: dict[str, Any]) -> Choice:
+    """Chooses the engine.
+
+    Args:
+        problem: the arguments of `diffeqsolve` by name.
+
+    Returns:
+        The choice.
+    """
+    reason = _not_ours(problem)
+    if reason is not None:
+        return Choice("diffrax", reason)
+    controller, solver = problem["stepsize_controller"], inner_of(problem["solver"])
+    stochastic = is_stochastic(problem["terms"])
+    reversible = isinstance(problem["adjoint"], ReversibleAdjoint)
+    if isinstance(controller, diffrax.PIDController):
+        if stochastic:
+            return Choice("diffrax", "steps adapt to a stochastic equation")
+        if method_of(solver) is None or reversible:
+            return Choice("diffrax", f"{_name(solver)} with adaptive steps")
+        if method_of(solver).b_error is None:  # pyright: ignore
+            return Choice("diffrax", f"{_name(solver)} has no error estimate")
+        return Choice("adaptive", "explicit Runge-Kutta method, adaptive steps")
+    steps = _steps(controller, problem["t0"], problem["t1"], problem["dt0"])
+    if steps is None:
+        bulk = any(map(is_bulk, terms_of(problem["terms"])))
+        if isinstance(controller, diffrax.StepTo) or method_of(solver) is None or bulk:
+            return Choice("diffrax", "the number of fixed steps is not known in advance")
+        return Choice("adaptive", "fixed steps, their number not known in advance")
+    if steps < 1:
+        return Choice("diffrax", "no step to make")
+    if reversible:
+        return Choice("reversible", "reversible Heun method, fixed steps", steps)
+    return Choice("grid", "fixed steps, their number known in advance", steps)
+
+
+def inner_of(solver: Any) -> Any:
+    """The solver without its accumulators."""
+    return solver.solver if isinstance(solver, AccumulatingSolver) else solver
+
+
+def _not_ours(problem: dict[str, Any]) -> str | None:
+    solver, terms, saveat = problem["solver"], problem["terms"], problem["saveat"]
+    inner, adjoint = inner_of(solver), problem["adjoint"]
+    controller = problem["stepsize_controller"]
+    if problem["event"] is not None:
+        return "an event"
+    if saveat.dense:
+        return "dense output (SaveAt(dense=True))"
+    if saveat.controller_state or saveat.made_jump:
+        return "SaveAt of the controller's state"
+    for name in ("solver_state", "controller_state", "made_jump"):
+        if problem[name] is not None:
+            return f"{name} is passed in"
+    if type(problem["progress_meter"]) is not diffrax.NoProgressMeter:
+        return "a progress meter"
+    if problem["max_steps"] is None:
+        return "max_steps=None"
+    if isinstance(adjoint, ReversibleAdjoint):
+        if type(inner) is not diffrax.ReversibleHeun or inner is not solver:
+            return "ReversibleAdjoint is for diffrax.ReversibleHeun"
+    elif type(adjoint) not in _DISCRETE:
+        return f"adjoint {_name(adjoint)}"
+    known = type(inner) in STEPS or type(inner) is diffrax.ReversibleHeun
+    if method_of(inner) is None and not known:
+        return f"solver {_name(inner)}"
+    if known and inner is not solver:
+        return f"accumulators along {_name(inner)}"
+    if type(inner) in STEPS and not _drift_and_diffusion(terms):
+        return f"{_name(inner)} with terms other than MultiTerm(drift, diffusion)"
+    kinds = (diffrax.ConstantStepSize, diffrax.StepTo, diffrax.PIDController)
+    if type(controller) not in kinds:
+        return f"controller {_name(controller)}"
+    if not isinstance(terms, diffrax.AbstractTerm):
+        return "several terms side by side"
+    for term in terms_of(terms):
+        if type(term).is_vf_expensive is not diffrax.AbstractTerm.is_vf_expensive:
+            return f"term {_name(term)}"
+    leaves = jax.tree.leaves((terms, problem["y0"], problem["args"]))
+    if not jax.tree.leaves(problem["y0"]):
+        return "an empty state"
+    if any(eqx.is_array_like(x) and jnp.iscomplexobj(x) for x in leaves):
+        return "complex numbers"
+    for sub in jax.tree.leaves(saveat.subs, is_leaf=is_sub):
+        if sub.ts is not None and sub.steps:
+            return "SaveAt(ts=..., steps=...) in one"
+    return None
+
+
+def _drift_and_diffusion(terms: Any) -> bool:
+    return (
+        isinstance(terms, diffrax.MultiTerm)
+        and len(terms.terms) == 2
+        and type(terms.terms[0]) is diffrax.ODETerm
+        and not isinstance(terms.terms[1], diffrax.MultiTerm)
+    )
+
+
+def _steps(controller: Any, t0: Any, t1: Any, dt0: Any) -> int | None:
+    """The number of fixed steps, where it does not depend on traced values."""
+    if isinstance(controller, diffrax.StepTo):
+        return controller.ts.shape[0] - 1 if dt0 is None else 0
+    if dt0 is None:
+        return 0  # diffrax says what is missing
+    if not concrete(t0, t1, dt0):
+        return None
+    dtype = jnp.result_type(float, *[x for x in (t0, t1, dt0) if _typed(x)])
+    start, end, step = (np.asarray(x, dtype) for x in (t0, t1, dt0))
+    if not np.isfinite(end - start) or (end - start) * step <= 0:
+        return 0
+    # As diffrax counts: a step that divides the interval up to rounding divides it.
+    step = np.nextafter(np.abs(step), np.asarray(np.inf, dtype))
+    return int(np.ceil(np.abs(end - start) / step))
+
+
+def _typed(x: Any) -> bool:
+    return hasattr(x, "dtype")
+
+
+def _name(x: Any) -> str:
+    return type(x).__name__

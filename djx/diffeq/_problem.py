@@ -88,15 +88,17 @@ class Problem:
         values = _each(lambda one: one.init(given.y0), whole)
         return State(given.y0, f, jax.tree.map(jnp.asarray, values))
 
-    def advance(self, state: State, t0: Any, t1: Any, flat: list[Any]):
-        """One step.
+    def advance(
+        self, state: State, t0: Any, t1: Any, flat: list[Any], control: Any = None
+    ):
+        """One step; its control is passed where it is at hand already.
 
         Returns:
             The next state, the stages, the error estimate, what to tally.
         """
         given, method = self.inputs(flat), self.method
         stages = runge_kutta_step(
-            method, self.equation, given.constants, t0, t1, state.y, state.f
+            method, self.equation, given.constants, t0, t1, state.y, state.f, control
         )
         whole = eqx.combine(given.accumulators, self.accumulators)
         values = state.values
@@ -131,12 +133,18 @@ class Problem:
 
         Returns:
             Whether the step is kept, the next attempt's ends, the controller's state,
-            and whether it gives up.
+            whether it gives up, and whether the attempt was not a number.
         """
         given = self.inputs(flat)
         controller = eqx.combine(given.controller, self.controller)
         whole = eqx.combine(state, self.controller_state)
+        if isinstance(controller, diffrax.ConstantStepSize):
+            # Its state holds the ends of the solve, which may have derivatives.
+            whole = (*whole[:2], given.t0, given.t1)
+        broken = jnp.asarray(False)
         if error is not None:
+            for leaf in jax.tree.leaves(error):
+                broken = broken | jnp.any(jnp.isnan(leaf))
             # A field that is undefined there: rejected, like any error too large.
             error = jax.tree.map(lambda e: jnp.where(jnp.isnan(e), jnp.inf, e), error)
         keep, start, end, _, new, result = controller.adapt_step_size(
@@ -151,7 +159,7 @@ class Problem:
         end = jnp.where(end > floor, clipped, end)
         gave_up = jnp.asarray(result != diffrax.RESULTS.successful)
         new = jax.tree.map(jnp.asarray, eqx.filter(new, eqx.is_array_like))
-        return keep, start, end, new, gave_up
+        return keep, start, end, new, gave_up, broken
 
     def dense(self, ts, t0, t1, y, k):
         """States at times inside a step."""

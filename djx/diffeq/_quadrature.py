@@ -1,17 +1,14 @@
 """Integrals along a solution, carried as extra channels of its state."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import diffrax
 import equinox as eqx
 import jax
-import jax.extend as jex
 import jax.numpy as jnp
 import jax.random as jr
 import optimistix as optx
-from jax.experimental.jet import jet
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 
@@ -61,16 +58,19 @@ class JacobianFrobenius(eqx.Module):
 class TaylorDerivative(eqx.Module):
     """|d^K y / dt^K|^2 along the solution, K the order (TayNODE).
 
-    Kelly et al. 2020, whose R_K is its integral. By Taylor-mode differentiation of the
-    field, time included, at a cost that grows with the square of K; `nested=True`
-    nests forward-mode differentiation instead, which knows every primitive (the
-    controls of CDEs need it) and costs 2^K. Order 1 is `KineticEnergy`. With
-    `mean=True` it is divided by the number of elements of y, as in their code.
+    Kelly et al. 2020, whose R_K is its integral; time is differentiated too, and order
+    1 is `KineticEnergy`. With `mean=True` it is divided by the number of elements of
+    y, as in their code.
+
+    Forward-mode derivatives along the flow are nested. Under jit their common parts
+    merge, to about K evaluations of the field, as by Taylor-mode differentiation; the
+    gradient of orders above 3 costs up to 2^K. `jax.experimental.jet` is not used: it
+    multiplies matrices by constant zeros, which jaxlib 0.10.2 fuses with sums into
+    wrong numbers on CPUs, and it lacks rules for loops and for look-ups in controls.
     """
 
     order: int = eqx.field(static=True)
     mean: bool = eqx.field(static=True, default=False, kw_only=True)
-    nested: bool = eqx.field(static=True, default=False, kw_only=True)
 
     def __check_init__(self):
         if not isinstance(self.order, int) or self.order < 1:
@@ -79,25 +79,13 @@ class TaylorDerivative(eqx.Module):
             )
 
     def __call__(self, field, value, t, y, args):
-        t = jnp.asarray(t, jnp.result_type(t, float))
         if self.order == 1:
             return _square(value, self.mean)
-        if self.nested:
-            derivative = lambda t, y: field(t, y, args)  # noqa: E731
-            for _ in range(self.order - 1):
-                derivative = _along_the_flow(derivative, field, args)
-            return _square(derivative(t, y), self.mean)
-        try:
-            return _square(_by_jet(field, value, t, y, args, self.order), self.mean)
-        except (KeyError, NotImplementedError) as error:
-            if isinstance(error, KeyError) and not isinstance(
-                error.args[0], jex.core.Primitive
-            ):
-                raise
-            raise ValueError(
-                f"jax.experimental.jet has no rule for {error} in this field; use "
-                f"TaylorDerivative({self.order}, nested=True)"
-            ) from error
+        derivative = lambda t, y: field(t, y, args)  # noqa: E731
+        for _ in range(self.order - 1):
+            derivative = _along_the_flow(derivative, field, args)
+        t = jnp.asarray(t, jnp.result_type(t, float))
+        return _square(derivative(t, y), self.mean)
 
 
 def hutchinson_probe(
@@ -269,24 +257,6 @@ def _rates(integrands: dict, totals: dict, *at: Any) -> dict:
                 f"integrand {name!r} has shape {rate.shape}; it must be a scalar"
             )
     return {name: rate.astype(totals[name].dtype) for name, rate in rates.items()}
-
-
-def _by_jet(field, value, t, y, args, order: int) -> list[Array]:
-    leaves, structure = jax.tree.flatten(y)
-
-    def flat(t, *leaves):
-        return jax.tree.leaves(field(t, structure.unflatten(leaves), args))
-
-    # y = sum_k c_k s^k along the solution: knowing c_1 .. c_k, the field's k-th
-    # coefficient is (k + 1) c_{k+1}. Plain coefficients, since jet's own factorials
-    # are rounded and have a type of their own.
-    coefficients = [jax.tree.leaves(value)]
-    for k in range(1, order):
-        time = [jnp.ones_like(t)] + [jnp.zeros_like(t)] * (k - 1)
-        state = [list(series) for series in zip(*coefficients, strict=True)]
-        _, terms = jet(flat, (t, *leaves), [time, *state], factorial_scaled=False)
-        coefficients.append([series[-1] / (k + 1) for series in terms])
-    return [math.factorial(order) * c for c in coefficients[-1]]
 
 
 def _along_the_flow(function, field, args):

@@ -86,13 +86,15 @@ def assembled(part: Part, saved: Saved, turn: Any, args: Any, max_steps: int):
         ts, ys = saved.at_steps[part.steps]
         times.append(ts)
         states.append(ys)
-    last = sub.t1 and (sub.steps == 0 or (sub.steps > 1 and max_steps % sub.steps != 0))
-    if last:
+    if sub.t1 and sub.steps == 0:
         times.append(saved.t1[None])
         states.append(_one(saved.y1))
+    elif sub.t1 and sub.steps > 1 and max_steps % sub.steps != 0:
+        times.append(jnp.full_like(saved.t1, jnp.inf)[None])
+        states.append(jax.tree.map(lambda x: jnp.full_like(x, jnp.inf)[None], saved.y1))
     t = jnp.concatenate(times)
     y = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)
-    if sub.t1 and sub.steps > 1 and max_steps % sub.steps != 0:
+    if sub.t1 and sub.steps > 1:
         t, y = _end_behind_steps(sub, saved, t, y)
     filled = jnp.isfinite(t)
     for leaf in jax.tree.leaves(y):
@@ -104,16 +106,14 @@ def assembled(part: Part, saved: Saved, turn: Any, args: Any, max_steps: int):
 
 def _end_behind_steps(sub, saved, t, y):
     """Puts the end where the last saved step left off, unless it is that step."""
-    count = saved.accepted // sub.steps
-    row = int(sub.t0) + count
+    row = int(sub.t0) + saved.accepted // sub.steps
     needed = saved.accepted % sub.steps != 0
 
-    def move(rows):
-        end = rows[-1]
-        rows = rows.at[-1].set(jnp.inf)
-        return rows.at[row].set(jnp.where(needed, end, rows[row]))
+    def put(rows, end):
+        at = jnp.minimum(row, rows.shape[0] - 1)
+        return rows.at[at].set(jnp.where(needed, end, rows[at]))
 
-    return move(t), jax.tree.map(move, y)
+    return put(t, saved.t1), jax.tree.map(put, y, saved.y1)
 
 
 def _unsaved(leaf):
