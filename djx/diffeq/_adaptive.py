@@ -7,12 +7,14 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._lanes import any_lane, Lanes
+from ._lanes import any_lane, choose, Lanes
 from ._operation import bind, Operation
 from ._problem import Problem, State, Tally
 
 
 TILE = 8  # save times that are looked at together
+
+SHARED = ("slots", "stride", "position")  # parts of a record without lanes
 
 OKAY, GAVE_UP, UNDERFLOW, OUT_OF_STEPS, NOT_FINITE = range(5)
 
@@ -93,7 +95,9 @@ class Forward(Operation):
     def result_dims(self, flat):
         results, record = jax.eval_shape(self.solve, list(flat))
         dims = [0] * len(jax.tree.leaves(results))
-        return dims if record is None else [*dims, *record_dims(record)]
+        if record is None:
+            return dims
+        return [*dims, *record_dims(record, self.lanes.count)]
 
     def linearised(self, active, primals):
         from ._replay import Tangent
@@ -129,7 +133,7 @@ class Forward(Operation):
         )
         saved = [
             jax.tree.map(
-                lambda s, n=ts.shape[-1]: jnp.moveaxis(s[:n], 0, lanes.count), one
+                lambda s, n=ts.shape[-1]: s[:n], one
             )
             for one, ts in zip(final.saved, given.ts, strict=True)
         ]
@@ -145,6 +149,7 @@ class Forward(Operation):
             code,
             ends,
         )
+        results = lanes.to_front(results)
         record = final.record
         if record is not None:
             record = record._replace(slots=final.slot)
@@ -164,9 +169,7 @@ class Forward(Operation):
             return state, given.t0, given.first, given.controller_state
 
         state, t, end, control = lanes.over(begin)(flat)
-        *_, tally = jax.eval_shape(
-            lanes.over(problem.advance, 0, 0, 0), state, t, end, flat
-        )
+        *_, tally = jax.eval_shape(lanes.over(problem.advance, 3), state, t, end, flat)
         tally = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), tally)
         count, slot = jnp.zeros(shape, jnp.int32), jnp.zeros((), jnp.int32)
         saved = [
@@ -187,8 +190,9 @@ class Forward(Operation):
         step_ends = jnp.full((limit, *shape), jnp.inf, t.dtype) if stepped else None
         slopes = None
         if self.slopes:
-            unit = jnp.broadcast_to(jnp.eye(3, dtype=t.dtype), (*shape, 3, 3))
-            slopes = (unit[..., 0], unit[..., 2])
+            unit = jnp.eye(3, dtype=t.dtype).reshape(3, 3, *[1] * lanes.count)
+            unit = jnp.broadcast_to(unit, (3, 3, *shape))
+            slopes = (unit[0], unit[2])
         record = None
         if self.record:
             times = jnp.zeros((limit, *shape), t.dtype)
@@ -267,15 +271,15 @@ class Forward(Operation):
     def _attempt(self, carry: _Carry, active, flat) -> _Carry:
         problem, lanes = self.problem, self.lanes
         t, end, state = carry.t, carry.end, carry.state
-        new, k, error, tally = lanes.over(problem.advance, 0, 0, 0)(state, t, end, flat)
-        ask = lanes.over(problem.times, 0, 0, 0, 0, 0, 0)
+        new, k, error, tally = lanes.over(problem.advance, 3)(state, t, end, flat)
+        ask = lanes.over(problem.times, 6)
         keep, start, next_end, control, gave_up, broken = ask(
             t, end, state.y, new.y, error, carry.control, flat
         )
         slopes = carry.slopes
         if slopes is not None:
             slopes = self._slopes(carry, new, error, flat)
-        accept, choose = keep, lanes.choose
+        accept = keep
         stuck = (next_end <= start) & (start < self._t1(flat))
         stuck = jnp.where(broken, NOT_FINITE, UNDERFLOW) * stuck
         code = jnp.where(gave_up, GAVE_UP, stuck)
@@ -343,7 +347,7 @@ class Forward(Operation):
             unit = jnp.eye(3, dtype=t.dtype)
             return jax.vmap(along)(slope_t, slope_end, unit[0], unit[1])
 
-        over = self.lanes.over(lane, *[0] * 8)
+        over = self.lanes.over(lane, 8)
         return over(
             carry.t,
             carry.end,
@@ -382,7 +386,7 @@ class Forward(Operation):
 
                 def put(whole, new):
                     old = lax.dynamic_slice_in_dim(whole, at, size)
-                    wide = jnp.expand_dims(mask, tuple(range(mask.ndim, new.ndim)))
+                    wide = lanes.wide(mask, new)
                     new = jnp.where(wide, new.astype(old.dtype), old)
                     return lax.dynamic_update_slice_in_dim(whole, new, at, 0)
 
@@ -431,10 +435,8 @@ class Forward(Operation):
             index, there = compaction(jnp.isfinite(carry.step_ends), every)
 
             def pick(rows, index=index, there=there):
-                wide = jnp.expand_dims(index, tuple(range(index.ndim, rows.ndim)))
-                got = jnp.take_along_axis(rows, wide, 0)
-                mask = jnp.expand_dims(there, tuple(range(there.ndim, rows.ndim)))
-                return jnp.moveaxis(jnp.where(mask, got, jnp.inf), 0, self.lanes.count)
+                got = jnp.take_along_axis(rows, self.lanes.wide(index, rows), 0)
+                return jnp.where(self.lanes.wide(there, rows), got, jnp.inf)
 
             out.append(jax.tree.map(pick, carry.stepped[0]))
             ends.append(pick(carry.step_ends))
@@ -447,13 +449,20 @@ def put_row(rows, value, index):
     return lax.dynamic_update_index_in_dim(rows, value, index, 0)
 
 
-def record_dims(record: Record) -> list[Any]:
-    """Where a record's arrays have an outermost lane axis; None for shared ones."""
-    shared = {"slots", "stride", "position"}
+def record_dims(record: Record, count: int) -> list[Any]:
+    """Where a record's arrays have the outermost of so many lane axes.
+
+    Args:
+        record: arrays or their shapes.
+        count: lane axes.
+
+    Returns:
+        An axis for each array; None for those that all lanes share.
+    """
     return [
-        None if name in shared else 1
+        None if name in SHARED else leaf.ndim - count
         for name, part in record._asdict().items()
-        for _ in jax.tree.leaves(part)
+        for leaf in jax.tree.leaves(part)
     ]
 
 
@@ -469,7 +478,7 @@ def compaction(mask, every: int):
 def times_first(problem: Problem, lanes: Lanes, part: int, flat):
     """Save times with their axis in front, one infinite tile behind, on all lanes."""
     index = problem.inputs(list(range(len(flat)))).ts[part]
-    ts = jnp.moveaxis(lanes.spread(flat[index], index), -1, 0)
+    ts = lanes.spread(flat[index], index)
     padding = jnp.full((TILE, *ts.shape[1:]), jnp.inf, ts.dtype)
     return jnp.concatenate([ts, padding])
 
@@ -489,5 +498,4 @@ def evaluate_dense(problem: Problem, lanes: Lanes):
     def dense(ts, t0, t1, y, k, flat):
         return problem.dense(ts, t0, t1, y, k)
 
-    # The axis of times comes first throughout, so every lane axis is the second.
-    return lanes.over(dense, 1, 0, 0, 0, 0, out_axes=1)
+    return lanes.over(dense, 5)

@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 
 from ._accumulate import Step
 from ._methods import Method
+from ._pid import pid_decision
 from ._step import (
     Equation,
     interpolate,
@@ -147,17 +148,21 @@ class Problem:
                 broken = broken | jnp.any(jnp.isnan(leaf))
             # A field that is undefined there: rejected, like any error too large.
             error = jax.tree.map(lambda e: jnp.where(jnp.isnan(e), jnp.inf, e), error)
-        keep, start, end, _, new, result = controller.adapt_step_size(
-            t0, t1, y0, y1, None, error, self.error_order, whole
-        )
-        keep = jnp.asarray(keep)
+        if isinstance(controller, diffrax.PIDController):
+            keep, start, end, new, gave_up = pid_decision(
+                controller, t0, t1, y0, y1, error, self.error_order, whole
+            )
+        else:
+            _, start, end, _, new, _ = controller.adapt_step_size(
+                t0, t1, y0, y1, None, error, self.error_order, whole
+            )
+            keep, gave_up = jnp.asarray(True), jnp.asarray(False)
         start = jnp.minimum(start, given.t1)
         # A last step shorter than rounding would spoil its interpolation.
         floor = given.t1 - 100 * jnp.finfo(end.dtype).eps * jnp.abs(given.t1)
         middle = start + 0.5 * (given.t1 - start)
         clipped = jnp.where(keep, given.t1, middle)
         end = jnp.where(end > floor, clipped, end)
-        gave_up = jnp.asarray(result != diffrax.RESULTS.successful)
         new = jax.tree.map(jnp.asarray, eqx.filter(new, eqx.is_array_like))
         return keep, start, end, new, gave_up, broken
 

@@ -17,11 +17,12 @@ from ._adaptive import (
     put_row,
     Record,
     record_dims,
+    SHARED,
     save_mask,
     TILE,
     times_first,
 )
-from ._lanes import Lanes
+from ._lanes import choose, Lanes
 from ._operation import bind, Operation
 from ._problem import Problem, State, Tally
 
@@ -96,16 +97,17 @@ class Replay(Operation):
             a if d is None or i in self.where else jnp.moveaxis(a, d, 0)
             for i, (a, d) in enumerate(zip(flat, flat_dims, strict=True))
         ]
-        axes = record_dims(record)
         leaves = []
-        for array, dim, axis in zip(
-            jax.tree.leaves(record), dims_kept, axes, strict=True
-        ):
-            if axis is None:
+        for (name, array), dim in zip(_named(record), dims_kept, strict=True):
+            if name in SHARED:
                 # The same in every lane, unless solves of their own were stacked.
                 leaves.append(array if dim is None else jnp.max(array, dim))
             else:
-                leaves.append(jnp.moveaxis(_front(array, dim, size), 0, axis))
+                front = _front(array, dim, size)
+                axis = front.ndim - 1 - self.lanes.count
+                leaves.append(jnp.moveaxis(front, 0, axis))
+        shaped = jax.tree.unflatten(self.record, leaves)
+        axes = record_dims(shaped, self.lanes.count + 1)
         at = len(self.probes)
         rest = [
             jnp.moveaxis(_front(a, d, size), 0, at)
@@ -118,12 +120,13 @@ class Replay(Operation):
         axes = [*[0 if h else None for h in has], *axes, *[at] * len(rest)]
         return whole, [*flat, *leaves, *rest], axes, at
 
-    def _masked(self, mask, new, old=0):
-        """`new` where the mask holds; probe axes come before the mask's own."""
-        lead = len(self.probes)
-        last = range(lead + mask.ndim, new.ndim)
-        wide = jnp.expand_dims(mask, (*range(lead), *last))
-        return jnp.where(wide, new, old)
+    def _put(self, mask, new, old):
+        """`new` where the mask over (times, lanes) holds."""
+
+        def put(a, b):
+            return jnp.where(self.lanes.wide(mask, a), a.astype(b.dtype), b)
+
+        return jax.tree.map(put, new, old)
 
     def merged(self, flat, indices, values):
         """Inputs with some replaced."""
@@ -138,7 +141,7 @@ class Replay(Operation):
         def step(floats, rest, t0, t1, parameters):
             whole = self.merged(flat, self.parameters, parameters)
             state = _join(floats, rest)
-            over = self.lanes.over(self.problem.advance, 0, 0, 0)
+            over = self.lanes.over(self.problem.advance, 3)
             new, k, _, tally = over(state, t0, t1, whole)
             floats, rest = _floats(new)
             return (
@@ -172,7 +175,7 @@ class Replay(Operation):
         lanes, problem = self.lanes, self.problem
         whole = self.merged(flat, self.where, values)
         times = [lanes.spread(whole[i], i) for i in self.in_time]
-        shift = jnp.stack([t - lax.stop_gradient(t) for t in times], -1)
+        shift = jnp.stack([t - lax.stop_gradient(t) for t in times])
         state = lanes.over(problem.start)(whole)
         ts = self.dense_parts(whole)
         t0 = lax.stop_gradient(times[0])
@@ -200,19 +203,19 @@ class Replay(Operation):
             masks = [sees(lax.stop_gradient(t)) for t in ts]
             if record.slopes is not None:
                 of_start, of_end = (s[slot] for s in record.slopes)
-                of_end = lanes.choose(mask, of_end, of_start)
-                start = start + jnp.sum(of_start * shift, -1)
-                end = end + jnp.sum(of_end * shift, -1)
-            over = lanes.over(problem.advance, 0, 0, 0)
+                of_end = choose(mask, of_end, of_start)
+                start = start + jnp.sum(of_start * shift, 0)
+                end = end + jnp.sum(of_end * shift, 0)
+            over = lanes.over(problem.advance, 3)
             new, k, _, tally = over(state, start, end, whole)
             dense = evaluate_dense(problem, lanes)
             for part, (times, mask_of) in enumerate(zip(ts, masks, strict=True)):
                 # Times outside of the step must not reach the interpolation.
                 times = jnp.where(mask_of, times, start)
                 states = dense(times, start, end, state.y, k, whole)
-                saved[part] = lanes_put(mask_of, states, saved[part])
+                saved[part] = self._put(mask_of, states, saved[part])
             total = jax.tree.map(lambda a, b: a + jnp.where(mask, b, 0), total, tally)
-            new = lanes.choose(mask, new, state)
+            new = choose(mask, new, state)
             return (new, total, saved), new.y if problem.save_steps else None
 
         def maybe(carry, slot):
@@ -238,7 +241,7 @@ class Replay(Operation):
         (state, total, saved), stepped = lax.scan(maybe_chunk, carry, firsts)
         counts = [problem_ts.shape[-1] for problem_ts in self._ts(whole)]
         saved = [
-            jax.tree.map(lambda s, n=n: jnp.moveaxis(s[:n], 0, lanes.count), one)
+            jax.tree.map(lambda s, n=n: s[:n], one)
             for one, n in zip(saved, counts, strict=True)
         ]
         parts = []
@@ -246,16 +249,14 @@ class Replay(Operation):
 
             def pick(rows, index=index, there=there):
                 rows = rows.reshape(-1, *rows.shape[2:])
-                wide = jnp.expand_dims(index, tuple(range(index.ndim, rows.ndim)))
-                got = jnp.take_along_axis(rows, wide, 0)
-                mask = jnp.expand_dims(there, tuple(range(there.ndim, rows.ndim)))
-                return jnp.moveaxis(jnp.where(mask, got, 0), 0, lanes.count)
+                got = jnp.take_along_axis(rows, lanes.wide(index, rows), 0)
+                return jnp.where(lanes.wide(there, rows), got, 0)
 
             parts.append(jax.tree.map(pick, stepped))
-        return Outputs(state, total, saved, parts)
+        return lanes.to_front(Outputs(state, total, saved, parts))
 
     def _tallies(self, flat, state, record):
-        over = self.lanes.over(self.problem.advance, 0, 0, 0)
+        over = self.lanes.over(self.problem.advance, 3)
         return over(state, record.t0[0], record.t1[0], flat)[3]
 
     def _ts(self, flat):
@@ -283,7 +284,7 @@ class Tangent(Replay):
         lanes, problem = self.lanes, self.problem
         whole = self.merged(flat, self.where, values)
         times = [lanes.spread(whole[i], i) for i in self.in_time]
-        shift = jnp.stack([t - lax.stop_gradient(t) for t in times], -1)
+        shift = jnp.stack([t - lax.stop_gradient(t) for t in times])
         state = lanes.over(problem.start)(whole)
         ts = self.dense_parts(whole)
         t0 = lax.stop_gradient(times[0])
@@ -308,10 +309,10 @@ class Tangent(Replay):
             sees = save_mask(mask, start, end, t0)
             if record.slopes is not None:
                 of_start, of_end = (s[slot] for s in record.slopes)
-                of_end = lanes.choose(mask, of_end, of_start)
-                start = start + jnp.sum(of_start * shift, -1)
-                end = end + jnp.sum(of_end * shift, -1)
-            over = lanes.over(problem.advance, 0, 0, 0)
+                of_end = choose(mask, of_end, of_start)
+                start = start + jnp.sum(of_start * shift, 0)
+                end = end + jnp.sum(of_end * shift, 0)
+            over = lanes.over(problem.advance, 3)
             new, k, _, tally = over(state, start, end, whole)
             saved = list(saved)
             for part, times in enumerate(ts):
@@ -326,7 +327,7 @@ class Tangent(Replay):
                     mask,
                 )
             total = jax.tree.map(lambda a, b: a + jnp.where(mask, b, 0), total, tally)
-            new = lanes.choose(mask, new, state)
+            new = choose(mask, new, state)
             if stepped is not None:
                 stepped = jax.tree.map(lambda r, v: put_row(r, v, slot), stepped, new.y)
             return slot + 1, new, total, saved, stepped
@@ -336,7 +337,7 @@ class Tangent(Replay):
         _, state, total, saved, stepped = carry
         saved = [
             jax.tree.map(
-                lambda s, n=t.shape[-1]: jnp.moveaxis(s[:n], 0, lanes.count), one
+                lambda s, n=t.shape[-1]: s[:n], one
             )
             for one, t in zip(saved, self._ts(whole), strict=True)
         ]
@@ -344,13 +345,11 @@ class Tangent(Replay):
         for index, there in self.slot_of_rows(record):
 
             def pick(rows, index=index, there=there):
-                wide = jnp.expand_dims(index, tuple(range(index.ndim, rows.ndim)))
-                got = jnp.take_along_axis(rows, wide, 0)
-                mask = jnp.expand_dims(there, tuple(range(there.ndim, rows.ndim)))
-                return jnp.moveaxis(jnp.where(mask, got, 0), 0, lanes.count)
+                got = jnp.take_along_axis(rows, lanes.wide(index, rows), 0)
+                return jnp.where(lanes.wide(there, rows), got, 0)
 
             parts.append(jax.tree.map(pick, stepped))
-        return Outputs(state, total, saved, parts)
+        return lanes.to_front(Outputs(state, total, saved, parts))
 
     def _saved(self, saved, ts, at, sees, step, flat, last, mask):
         problem, lanes = self.problem, self.lanes
@@ -370,7 +369,7 @@ class Tangent(Replay):
 
             def put(whole, new):
                 old = lax.dynamic_slice_in_dim(whole, at, size)
-                new = lanes_put(inside, new, old)
+                new = self._put(inside, new, old)
                 return lax.dynamic_update_slice_in_dim(whole, new, at, 0)
 
             return at + size, jax.tree.map(put, saved, states)
@@ -432,18 +431,17 @@ class Pull(Replay):
         state = jax.eval_shape(lanes.over(problem.start), flat)
         tally = jax.eval_shape(self._tallies, flat, state, record)
 
-        def rows(count):
-            def wide(y):
-                shape = (*lanes.sizes, count, *y.shape[lanes.count :])
-                return jax.ShapeDtypeStruct(shape, y.dtype)
+        def front(x, rows=()):
+            own = x.shape[: x.ndim - lanes.count]
+            return jax.ShapeDtypeStruct((*lanes.sizes, *rows, *own), x.dtype)
 
-            return jax.tree.map(wide, state.y)
+        def rows(count):
+            return jax.tree.map(lambda y: front(y, (count,)), state.y)
 
         saved = [rows(ts.shape[-1]) for ts in self._ts(flat)]
         limit = record.t0.shape[0]
-        return Outputs(
-            state, tally, saved, [rows(limit // n) for n in problem.save_steps]
-        )
+        stepped = [rows(limit // n) for n in problem.save_steps]
+        return Outputs(jax.tree.map(front, state), tally, saved, stepped)
 
     def run(self, *arrays):
         flat, record, rest = self.split(arrays)
@@ -461,7 +459,9 @@ class Pull(Replay):
             return zeros(shape) if value is None else value
 
         pairs = zip(of_final, jax.tree.leaves(shapes.final), strict=True)
-        ct = [or_zeros(v, s) for v, s in pairs if _is_float(s)]
+        ct = [
+            lanes.to_back(or_zeros(v, s), len(wide)) for v, s in pairs if _is_float(s)
+        ]
         tallies = tuple(t is not None for t in of_tally)
         of_tally = [t for t in of_tally if t is not None]
         ts = self.dense_parts(flat)
@@ -475,8 +475,7 @@ class Pull(Replay):
             gap = ts[part].shape[0] - self._ts(flat)[part].shape[-1]
 
             def front(value, shape, gap=gap):
-                value = or_zeros(value, shape)
-                value = jnp.moveaxis(value, len(wide) + lanes.count, len(wide))
+                value = lanes.to_back(or_zeros(value, shape), len(wide))
                 pad = [(0, 0)] * value.ndim
                 pad[len(wide)] = (0, gap)
                 return jnp.pad(value, pad)
@@ -484,7 +483,7 @@ class Pull(Replay):
             of_saved[part] = _map_maybe(front, saved_parts[part], shapes.saved[part])
         of_steps = self._of_steps(step_parts, shapes.stepped, record, or_zeros)
         t_shape = jax.ShapeDtypeStruct(lanes.sizes, record.t0.dtype)
-        in_time = zeros(jax.ShapeDtypeStruct((*lanes.sizes, 3), record.t0.dtype))
+        in_time = zeros(jax.ShapeDtypeStruct((3, *lanes.sizes), record.t0.dtype))
         of_ts = {
             part: zeros(ts[part]) for part in saves if index.ts[part] in self.where
         }
@@ -509,7 +508,7 @@ class Pull(Replay):
                     floats,
                     parameters,
                 )
-            masked = [self._masked(mask, c) for c in ct] if lanes.count else ct
+            masked = [jnp.where(mask, c, 0) for c in ct] if lanes.count else ct
             if of_steps is not None:
                 extra = jax.tree.leaves(
                     jax.tree.map(lambda r: jnp.take(r, slot, len(wide)), of_steps)
@@ -538,7 +537,7 @@ class Pull(Replay):
                 (of_start, of_end, of_y, of_k), of_ts_part = found
                 if of_ts_part is not None:
                     of_ts = of_ts | {part: of_ts_part}
-            of_tally_now = [self._masked(mask, t) for t in of_tally]
+            of_tally_now = [jnp.where(mask, t, 0) for t in of_tally]
             whole_pull = pull
             for _ in wide:
                 whole_pull = jax.vmap(whole_pull)
@@ -547,9 +546,11 @@ class Pull(Replay):
                 of_floats, a, b, more = pulled
                 of_start, of_end = of_start + a, of_end + b
                 of_t, of_t_end = (s[slot] for s in record.slopes)
-                of_t_end = lanes.choose(mask, of_t_end, of_t)
-                moved = of_start[..., None] * of_t + of_end[..., None] * of_t_end
-                in_time = in_time + self._masked(mask, moved)
+                of_t_end = choose(mask, of_t_end, of_t)
+                column = len(wide)
+                moved = jnp.expand_dims(of_start, column) * of_t
+                moved = moved + jnp.expand_dims(of_end, column) * of_t_end
+                in_time = in_time + jnp.where(mask, moved, 0)
             else:
                 of_floats, more = pulled
             count = len(jax.tree.leaves(of_y))
@@ -557,10 +558,7 @@ class Pull(Replay):
                 c + e for c, e in zip(of_floats, jax.tree.leaves(of_y), strict=False)
             ] + of_floats[count:]
             if lanes.count:
-                of_floats = [
-                    self._masked(mask, new, old)
-                    for new, old in zip(of_floats, ct, strict=True)
-                ]
+                of_floats = choose(mask, of_floats, ct)
             of_parameters = [a + b for a, b in zip(of_parameters, more, strict=True)]
             return of_floats, of_parameters, in_time, of_ts
 
@@ -592,14 +590,10 @@ class Pull(Replay):
             row = jnp.clip(count // every - 1, 0)
 
             def spread(value, shape, wanted=wanted, row=row):
-                value = or_zeros(value, shape)
-                value = jnp.moveaxis(value, lead + self.lanes.count, lead)
-                last = tuple(range(row.ndim + lead, value.ndim))
-                front = tuple(range(lead))
-                index = jnp.expand_dims(jnp.expand_dims(row, front), last)
+                value = self.lanes.to_back(or_zeros(value, shape), lead)
+                index = self.lanes.wide(row, value, lead)
                 got = jnp.take_along_axis(value, index, lead)
-                mask = jnp.expand_dims(jnp.expand_dims(wanted, front), last)
-                return jnp.where(mask, got, 0)
+                return jnp.where(self.lanes.wide(wanted, value, lead), got, 0)
 
             one = _map_maybe(spread, given, shapes[part])
             total = one if total is None else jax.tree.map(jnp.add, total, one)
@@ -615,8 +609,7 @@ class Pull(Replay):
         def transposed(times, t0, t1, rows, flat):
             return self.problem.dense_transposed(times, t0, t1, rows)
 
-        # The axis of times comes first, so every lane axis is the second.
-        dense_back = self.lanes.over(transposed, 1, 0, 0, 1)
+        dense_back = self.lanes.over(transposed, 4)
 
         def more(c):
             return jnp.min(ts[jnp.minimum(c[0], limit - 1)]) <= last
@@ -630,7 +623,7 @@ class Pull(Replay):
 
             def cut(value):
                 value = lax.dynamic_slice_in_dim(value, at, size, lead)
-                return self._masked(inside, value)
+                return jnp.where(self.lanes.wide(inside, value, lead), value, 0)
 
             rows = jax.tree.map(cut, of_saved)
             if not timed:
@@ -648,7 +641,7 @@ class Pull(Replay):
             sums = jax.tree.map(jnp.add, sums, tuple(found))
             if of_ts is not None:
                 old = lax.dynamic_slice_in_dim(of_ts, at, size, lead)
-                new = old + self._masked(inside, of_some)
+                new = old + jnp.where(inside, of_some, 0)
                 of_ts = lax.dynamic_update_slice_in_dim(of_ts, new, at, lead)
             return at + size, sums, of_ts
 
@@ -661,7 +654,7 @@ class Pull(Replay):
         length = 1
         while length * self.problem.rows < limit:
             length *= 2
-        over = self.lanes.over(self.problem.advance, 0, 0, 0)
+        over = self.lanes.over(self.problem.advance, 3)
         scratch = jax.tree.map(
             lambda r: jnp.zeros((length, *r.shape[1:]), r.dtype), record.rows
         )
@@ -678,7 +671,7 @@ class Pull(Replay):
                 scratch = jax.tree.map(lambda r, v: put_row(r, v, i), scratch, state)
                 slot = first + i
                 new, *_ = over(state, record.t0[slot], record.t1[slot], flat)
-                return i + 1, self.lanes.choose(record.mask[slot], new, state), scratch
+                return i + 1, choose(record.mask[slot], new, state), scratch
 
             _, state, scratch = lax.while_loop(
                 lambda c: c[0] < count - 1,
@@ -724,7 +717,7 @@ class Pull(Replay):
             gather = jax.vmap(gather, in_axes=(0, None))
         for column, i in enumerate(self.in_time):
             if i in self.where:
-                own = gather(in_time[..., column], i)
+                own = gather(jnp.take(in_time, column, lead), i)
                 total[i] = total[i] + own if i in total else own
         for part, i in enumerate(index.ts):
             if i in self.where:
@@ -734,7 +727,6 @@ class Pull(Replay):
                 value = of_ts[part]
                 count = self._ts(flat)[part].shape[-1]
                 value = lax.slice_in_dim(value, 0, count, axis=lead)
-                value = jnp.moveaxis(value, lead, lead + lanes.count)
                 total[i] = gather(value, i)
         out = []
         for i in self.where:
@@ -822,17 +814,12 @@ def _jvp_of_loop(function, primals, tangents):
     )
 
 
+def _named(record: Record):
+    parts = record._asdict().items()
+    return [(name, leaf) for name, part in parts for leaf in jax.tree.leaves(part)]
+
+
 def _front(array, dim, size):
     if dim is None:
         return jnp.broadcast_to(array, (size, *array.shape))
     return jnp.moveaxis(array, dim, 0)
-
-
-def lanes_put(mask, new, old):
-    """`new` where the mask over (times, lanes) holds."""
-
-    def put(a, b):
-        wide = jnp.expand_dims(mask, tuple(range(mask.ndim, a.ndim)))
-        return jnp.where(wide, a.astype(b.dtype), b)
-
-    return jax.tree.map(put, new, old)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..core import safe_rms
+from ._lanes import lanes_behind
 from ._methods import Method
 
 
@@ -50,12 +51,10 @@ def close(function: Callable, *examples: Any) -> tuple[Callable, list[Any]]:
     jaxpr, shape = jax.make_jaxpr(function, return_shape=True)(*examples)
     structure = jax.tree.structure(shape)
 
-    # Under jit a second stage's trace is a look-up.
-    @jax.jit
     def closed(constants, *arguments):
         whole = jex.core.ClosedJaxpr(jaxpr.jaxpr, list(constants))
         out = jex.core.jaxpr_as_fun(whole)(*jax.tree.leaves(arguments))
-        return jax.tree.unflatten(structure, out)
+        return lanes_behind(jax.tree.unflatten(structure, out))
 
     return closed, [jnp.asarray(c) for c in jaxpr.consts]
 
