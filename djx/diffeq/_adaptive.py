@@ -244,29 +244,23 @@ class Forward(Operation):
         def full(carry):
             return carry.slot >= problem.rows * carry.record.stride
 
-        def thin(carry):
+        def thin(record):
             def halve(rows):
                 kept = rows[: problem.rows : 2]
                 return rows.at[: problem.rows // 2].set(kept)
 
-            record = carry.record
-            record = record._replace(
-                rows=jax.tree.map(halve, record.rows), stride=2 * record.stride
-            )
-            return carry._replace(record=record)
+            rows = jax.tree.map(halve, record.rows)
+            return record._replace(rows=rows, stride=2 * record.stride)
 
         def fill(carry):
+            record = lax.cond(full(carry), thin, lambda r: r, carry.record)
+
             def go_on(carry):
                 return any_lane(active(carry)) & ~full(carry)
 
-            return lax.while_loop(go_on, body, carry)
+            return lax.while_loop(go_on, body, carry._replace(record=record))
 
-        def more(carry):
-            return fill(thin(carry))
-
-        return lax.while_loop(
-            lambda c: any_lane(active(c)) & full(c), more, fill(first)
-        )
+        return lax.while_loop(lambda c: any_lane(active(c)), fill, first)
 
     def _attempt(self, carry: _Carry, active, flat) -> _Carry:
         problem, lanes = self.problem, self.lanes

@@ -25,6 +25,8 @@ class Choice(NamedTuple):
     steps; reversible: fixed steps run backwards in reverse mode; diffrax."""
     reason: str
     steps: int | None = None
+    nodes: tuple[tuple[int, ...] | None, ...] = ()
+    """For each array of times to save at: its steps, if it lies on the grid."""
 
 
 _DISCRETE = (
@@ -67,7 +69,8 @@ def choose(problem: dict[str, Any]) -> Choice:
         return Choice("diffrax", "no step to make")
     if reversible:
         return Choice("reversible", "reversible Heun method, fixed steps", steps)
-    return Choice("grid", "fixed steps, their number known in advance", steps)
+    nodes = _nodes(problem, steps)
+    return Choice("grid", "fixed steps, their number known in advance", steps, nodes)
 
 
 def inner_of(solver: Any) -> Any:
@@ -147,6 +150,26 @@ def _steps(controller: Any, t0: Any, t1: Any, dt0: Any) -> int | None:
     # As diffrax counts: a step that divides the interval up to rounding divides it.
     step = np.nextafter(np.abs(step), np.asarray(np.inf, dtype))
     return int(np.ceil(np.abs(end - start) / step))
+
+
+def _nodes(problem: dict[str, Any], steps: int):
+    """Which times to save at are ends of steps, where that is known."""
+    t0, t1, dt0 = problem["t0"], problem["t1"], problem["dt0"]
+    subs = jax.tree.leaves(problem["saveat"].subs, is_leaf=is_sub)
+    known = isinstance(problem["stepsize_controller"], diffrax.ConstantStepSize)
+    found = []
+    for ts in [sub.ts for sub in subs if sub.ts is not None]:
+        if not known or not concrete(ts):
+            found.append(None)
+            continue
+        grid = np.linspace(float(t0), float(t1), steps + 1)
+        grid[1] = float(t0) + float(dt0) if steps > 1 else grid[1]
+        times = np.asarray(ts)
+        index = np.abs(grid[None] - times[:, None]).argmin(1)
+        gap = np.abs(grid[index] - times)
+        scale = np.abs(grid).max() * 8 * np.finfo(times.dtype).eps
+        found.append(tuple(map(int, index)) if np.all(gap <= scale) else None)
+    return tuple(found)
 
 
 def _typed(x: Any) -> bool:

@@ -1,11 +1,13 @@
 """Fixed steps whose number is known: a scan, which JAX differentiates in every mode."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import diffrax
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 from ._brownian import CHUNK
@@ -149,3 +151,30 @@ def at_times(
         return a + wide * (b - a)
 
     return jax.tree.map(between, before, after)
+
+
+def at_nodes(nodes: Sequence[int], y0: PyTree, trail: Trail) -> PyTree:
+    """States at the ends of steps.
+
+    Args:
+        nodes: which, counted from the start.
+        y0: the state at the start.
+        trail: what the solve passed.
+
+    Returns:
+        States with a leading axis.
+    """
+    first = sum(node == 0 for node in nodes)
+    rest = np.asarray(nodes[first:], int) - 1
+    strides = np.unique(np.diff(rest))
+
+    def pick(y, rows):
+        start = jnp.broadcast_to(y, (first, *y.shape))
+        if len(rest) > 1 and len(strides) == 1 and strides[0] > 0:
+            # A strided slice has a cheaper transpose than a gather.
+            later = rows[rest[0] : rest[-1] + 1 : strides[0]]
+        else:
+            later = rows[rest]
+        return jnp.concatenate([start, later]) if first else later
+
+    return jax.tree.map(pick, y0, trail.nodes)

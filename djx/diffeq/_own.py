@@ -13,7 +13,7 @@ from ._accumulate import AccumulatingSolver
 from ._adaptive import Forward, GAVE_UP, NOT_FINITE, OKAY, OUT_OF_STEPS, UNDERFLOW
 from ._choice import Choice, inner_of
 from ._fixed import example_control, reversible, run_grid, runge_kutta, stochastic
-from ._grid import at_times, grid_of
+from ._grid import at_nodes, at_times, grid_of
 from ._lanes import Lanes
 from ._methods import method_of
 from ._noise import controls
@@ -236,12 +236,15 @@ def _fixed(
             grid,
             adjoint,
             keep_nodes=wants_nodes,
-            keep_stages=bool(ts) and curved,
+            keep_stages=curved and any(one is None for one in choice.nodes),
         )
     final = trail.final
     at_ts = []
-    for times in ts:
-        states = at_times(times, grid, y0, trail, method, stepper.dense)
+    for times, nodes in zip(ts, choice.nodes, strict=True):
+        if nodes is not None:
+            states = at_nodes([min(node, steps) for node in nodes], y0, trail)
+        else:
+            states = at_times(times, grid, y0, trail, method, stepper.dense)
         if steps < choice.steps:  # the solve ended before it got there
             reached = times <= grid[-1]
             states = jax.tree.map(lambda s, r=reached: _hidden(s, r), states)

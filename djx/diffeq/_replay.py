@@ -654,7 +654,7 @@ class Pull(Replay):
         length = 1
         while length * self.problem.rows < limit:
             length *= 2
-        over = self.lanes.over(self.problem.advance, 3)
+        over = self.lanes.over(self.problem.move, 3)
         scratch = jax.tree.map(
             lambda r: jnp.zeros((length, *r.shape[1:]), r.dtype), record.rows
         )
@@ -670,7 +670,7 @@ class Pull(Replay):
                 i, state, scratch = c
                 scratch = jax.tree.map(lambda r, v: put_row(r, v, i), scratch, state)
                 slot = first + i
-                new, *_ = over(state, record.t0[slot], record.t1[slot], flat)
+                new = over(state, record.t0[slot], record.t1[slot], flat)
                 return i + 1, choose(record.mask[slot], new, state), scratch
 
             _, state, scratch = lax.while_loop(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.extend as jex
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ..core import safe_rms
@@ -50,13 +51,67 @@ def close(function: Callable, *examples: Any) -> tuple[Callable, list[Any]]:
     """
     jaxpr, shape = jax.make_jaxpr(function, return_shape=True)(*examples)
     structure = jax.tree.structure(shape)
+    once = without_repetition(jaxpr.jaxpr)
 
     def closed(constants, *arguments):
-        whole = jex.core.ClosedJaxpr(jaxpr.jaxpr, list(constants))
+        whole = jex.core.ClosedJaxpr(once, list(constants))
         out = jex.core.jaxpr_as_fun(whole)(*jax.tree.leaves(arguments))
         return lanes_behind(jax.tree.unflatten(structure, out))
 
     return closed, [jnp.asarray(c) for c in jaxpr.consts]
+
+
+def without_repetition(jaxpr: Any) -> Any:
+    """Computes what several equations have in common once.
+
+    Drift and diffusion often share a network. The compiler finds that out forwards, but
+    by then their derivatives are two.
+
+    Args:
+        jaxpr: a trace.
+
+    Returns:
+        The trace with equal equations merged.
+    """
+    known: dict[Any, list[Any]] = {}
+    same: dict[Any, Any] = {}
+    equations = []
+
+    def name(atom):
+        if isinstance(atom, jex.core.Literal):
+            return atom
+        return same.get(atom, atom)
+
+    for equation in jaxpr.eqns:
+        inputs = [name(atom) for atom in equation.invars]
+        new = equation.replace(invars=inputs)
+        key = _key_of(new)
+        if key is not None and key in known:
+            same.update(zip(equation.outvars, known[key], strict=True))
+            continue
+        if key is not None:
+            known[key] = list(equation.outvars)
+        equations.append(new)
+    return jaxpr.replace(eqns=equations, outvars=[name(a) for a in jaxpr.outvars])
+
+
+def _key_of(equation):
+    if equation.effects:
+        return None
+    inputs = []
+    for atom in equation.invars:
+        if isinstance(atom, jex.core.Literal):
+            if np.ndim(atom.val):
+                return None
+            inputs.append((np.asarray(atom.val).item(), str(atom.aval)))
+        else:
+            inputs.append(id(atom))
+    key = (equation.primitive, tuple(inputs), tuple(sorted(equation.params.items())))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
 
 
 def weighted(weights: Sequence[float], k: Sequence[PyTree]) -> PyTree | None:
@@ -118,6 +173,50 @@ def runge_kutta_step(
         y1 = jax.tree.map(jnp.add, y, weighted(method.b, k))
     error = None if method.b_error is None else weighted(method.b_error, k)
     return Stages(y1, fi if method.fsal else None, k, error)
+
+
+def rolled_step(
+    method: Method, equation: Equation, constants: Any, t0: Any, t1: Any, y: Any, f: Any
+) -> Stages:
+    """The same step with its stages in a loop: slower, and compiled sooner.
+
+    For paths that are seldom run. It agrees with the other to rounding.
+    """
+    h, control = t1 - t0, equation.control(constants, t0, t1)
+    if not method.fsal:
+        f = equation.field(constants, t0, y)
+    first = equation.product(constants, f, control)
+    count = method.stages
+    table = np.zeros((count, count))
+    for i, row in enumerate(method.a):
+        table[i, : len(row)] = row
+    c = jnp.asarray(method.c, h.dtype)
+
+    def mix(weights, k):
+        def one(rows):
+            flat = rows.reshape(count, -1)
+            weight = jnp.asarray(weights, rows.dtype)
+            return jnp.matmul(weight, flat, precision=EXACT).reshape(rows.shape[1:])
+
+        return jax.tree.map(one, k)
+
+    def stage(i, carry):
+        k, _, _ = carry
+        yi = jax.tree.map(jnp.add, y, mix(jnp.asarray(table)[i], k))
+        ti = jnp.where(c[i] == 1, t1, t0 + c[i] * h)
+        fi = equation.field(constants, ti, yi)
+        new = equation.product(constants, fi, control)
+        k = jax.tree.map(lambda rows, row: rows.at[i].set(row), k, new)
+        return k, yi, fi
+
+    k = jax.tree.map(
+        lambda row: jnp.zeros((count, *row.shape), row.dtype).at[0].set(row), first
+    )
+    k, yi, fi = jax.lax.fori_loop(1, count, stage, (k, y, f))
+    y1 = yi if method.fsal else jax.tree.map(jnp.add, y, mix(method.b, k))
+    error = None if method.b_error is None else mix(method.b_error, k)
+    stages = [jax.tree.map(lambda rows, i=i: rows[i], k) for i in range(count)]
+    return Stages(y1, fi if method.fsal else None, stages, error)
 
 
 def dense_weights(method: Method, t: Any, t0: Any, t1: Any) -> Float[Array, "n s"]:
