@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ._lanes import any_lane, choose, Lanes
+from ._manual import varying_alike
 from ._operation import bind, Operation
 from ._problem import Problem, State, Tally
 
@@ -126,7 +127,7 @@ class Forward(Operation):
         """Results and, if asked for, the record."""
         problem, lanes = self.problem, self.lanes
         given = problem.inputs(flat)
-        first = self._first(flat)
+        first = varying_alike(self._first(flat), flat)
         final = self._loop(first, flat)
         code = jnp.where(
             (final.code == OKAY) & (final.t < self._t1(flat)), OUT_OF_STEPS, final.code

@@ -9,11 +9,12 @@ from jaxtyping import PyTree
 
 from ..core import safe_rms
 from ._grid import scan_steps, segments_of, Trail
+from ._manual import varying, varying_alike
 from ._methods import Method
 from ._noise import controls
 from ._problem import Problem, State, Tally
 from ._reversible import reversible_heun
-from ._setup import Span, Turned
+from ._setup import Span, Turned, zeros_like
 from ._step import close
 from ._stochastic import Products, STEPS
 
@@ -53,8 +54,9 @@ def runge_kutta(problem: Problem, flat: list[Any]) -> Stepper:
 
 def stochastic(solver: Any, term: Any, whole: Span, y0: PyTree, args: Any, control: Any):
     """The stepper of a method for drift and diffusion."""
-    time = jax.ShapeDtypeStruct((), whole.t0.dtype)
-    y = jax.eval_shape(lambda: y0)
+    time, y, control = varying_alike(
+        (whole.t0, y0, jax.tree.map(zeros_like, control)), y0, args, term, whole
+    )
 
     def product_of(term, control):
         one = Turned(term, whole)
@@ -115,6 +117,7 @@ def run_grid(
     grid: Any,
     adjoint: Any,
     *,
+    axes: frozenset[str],
     keep_nodes: bool,
     keep_stages: bool,
 ) -> Trail:
@@ -126,6 +129,7 @@ def run_grid(
         whole: the interval.
         grid: times, shape (n + 1,).
         adjoint: says how much a reverse pass may keep.
+        axes: manual mesh axes that the solve differs along.
         keep_nodes: whether states after every step are wanted.
         keep_stages: whether their stages are.
 
@@ -142,7 +146,7 @@ def run_grid(
 
     y0 = stepper.start.y
     segments = segments_of(adjoint, y0, stepper.method, grid.shape[0] - 1)
-    carry = (stepper.start, zero_tally(y0))
+    carry = varying((stepper.start, zero_tally(y0)), axes)
     (final, total), (nodes, stages) = scan_steps(
         step, carry, term, whole, grid, segments=segments
     )

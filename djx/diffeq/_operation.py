@@ -8,6 +8,8 @@ import jax.extend as jex
 import jax.numpy as jnp
 from jax.interpreters import ad, batching, mlir
 
+from ._manual import varying_axes
+
 
 class Operation:
     """A function of arrays: how it runs, how a batch of it runs, how it is linearised.
@@ -160,9 +162,16 @@ def bind(operation: Operation, *arrays: Any) -> list[Any]:
 
 
 def _abstract(*avals, operation):
-    shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
-    out = jax.eval_shape(operation.run, *shapes)
-    return [jax.core.ShapedArray(o.shape, o.dtype) for o in out]
+    # Whatever JAX knows of an argument besides its shape (the mesh axes that it varies
+    # over, say) is passed on, and comes out right.
+    return jax.make_jaxpr(operation.run)(*map(_shape_of, avals)).out_avals
+
+
+def _shape_of(aval):
+    known = {}
+    if varying_axes(aval):
+        known = {"sharding": aval.sharding, "manual_axis_type": aval.mat}
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, **known)
 
 
 def _batch(arrays, dims, *, operation):

@@ -15,6 +15,7 @@ from ._choice import Choice, inner_of
 from ._fixed import example_control, reversible, run_grid, runge_kutta, stochastic
 from ._grid import at_nodes, at_times, grid_of
 from ._lanes import Lanes
+from ._manual import varying_axes
 from ._methods import method_of
 from ._noise import controls
 from ._operation import bind
@@ -235,6 +236,7 @@ def _fixed(
             whole,
             grid,
             adjoint,
+            axes=varying_axes(given, y0, whole),
             keep_nodes=wants_nodes,
             keep_stages=curved and any(one is None for one in choice.nodes),
         )

@@ -23,6 +23,7 @@ from ._adaptive import (
     times_first,
 )
 from ._lanes import choose, Lanes
+from ._manual import varying_alike
 from ._operation import bind, Operation
 from ._problem import Problem, State, Tally
 
@@ -238,6 +239,7 @@ class Replay(Operation):
             return lax.cond(first < record.slots, chunk, skip, carry, first)
 
         firsts = jnp.arange(-(-limit // CHUNK)) * CHUNK
+        carry = varying_alike(carry, whole, record)
         (state, total, saved), stepped = lax.scan(maybe_chunk, carry, firsts)
         counts = [problem_ts.shape[-1] for problem_ts in self._ts(whole)]
         saved = [
@@ -333,6 +335,7 @@ class Tangent(Replay):
             return slot + 1, new, total, saved, stepped
 
         carry = (jnp.zeros((), jnp.int32), state, total, saved, stepped)
+        carry = varying_alike(carry, flat, record)
         carry = lax.while_loop(lambda c: c[0] < record.slots, body, carry)
         _, state, total, saved, stepped = carry
         saved = [
@@ -453,7 +456,7 @@ class Pull(Replay):
         wide = self.probes
 
         def zeros(x):
-            return jnp.zeros((*wide, *x.shape), x.dtype)
+            return varying_alike(jnp.zeros((*wide, *x.shape), x.dtype), arrays)
 
         def or_zeros(value, shape):
             return zeros(shape) if value is None else value
@@ -572,7 +575,8 @@ class Pull(Replay):
                 state = jax.tree.map(lambda r: r[slot], record.rows)
                 return slot, reverse(slot, state, *c[1])
 
-            _, carry = lax.while_loop(lambda c: c[0] > 0, body, (steps, carry))
+            carry = varying_alike((steps, carry), arrays)
+            _, carry = lax.while_loop(lambda c: c[0] > 0, body, carry)
         else:
             carry = self._by_segments(flat, record, reverse, carry)
         ct, of_parameters, in_time, of_ts = carry
@@ -673,10 +677,11 @@ class Pull(Replay):
                 new = over(state, record.t0[slot], record.t1[slot], flat)
                 return i + 1, choose(record.mask[slot], new, state), scratch
 
+            begin = (jnp.zeros((), jnp.int32), state, scratch)
             _, state, scratch = lax.while_loop(
                 lambda c: c[0] < count - 1,
                 forward,
-                (jnp.zeros((), jnp.int32), state, scratch),
+                varying_alike(begin, flat, record),
             )
             scratch = jax.tree.map(
                 lambda r, v: put_row(r, v, count - 1), scratch, state
@@ -691,9 +696,8 @@ class Pull(Replay):
             return row, scratch, carry
 
         segments = -(-record.slots // record.stride)
-        _, _, carry = lax.while_loop(
-            lambda c: c[0] > 0, segment, (segments, scratch, carry)
-        )
+        begin = varying_alike((segments, scratch, carry), flat, record)
+        _, _, carry = lax.while_loop(lambda c: c[0] > 0, segment, begin)
         return carry
 
     def _finish(self, flat, ct, of_parameters, in_time, of_ts):

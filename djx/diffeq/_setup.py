@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from ._manual import varying_alike
 from ._step import close, Equation
 
 
@@ -122,8 +123,8 @@ def equation_of(
         The equation, and its constants: every array that the field depends on.
     """
     turned = Turned(term, span)
-    time = jax.ShapeDtypeStruct((), span.t0.dtype)
-    y = jax.eval_shape(lambda: y0)
+    sources = (y0, args, term, span)
+    time, y = varying_alike((span.t0, y0), sources)
     field, of_field = close(lambda t, y: turned.vf(t, y, args), time, y)
     count = len(of_field)
     value = jax.eval_shape(field, of_field, time, y)
@@ -158,13 +159,18 @@ def equation_of(
         def drive(constants, t0, t1):
             raise AssertionError
 
-    shape = jax.eval_shape(lambda: control)
-    product, of_product = close(turned.prod, value, shape)
+    example = varying_alike(jax.tree.map(zeros_like, (value, control)), sources)
+    product, of_product = close(turned.prod, *example)
 
     def times(constants, f, control):
         return product(constants[middle:], f, control)
 
     return Equation(evaluate, drive, times), [*of_field, *of_path, *of_product]
+
+
+def zeros_like(shape: Any) -> Any:
+    """Zeros of a shape and type."""
+    return jnp.zeros(shape.shape, shape.dtype)
 
 
 def arrays_of(tree: PyTree) -> tuple[PyTree, PyTree]:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ..core import safe_rms
 from ._lanes import lanes_behind
+from ._manual import varying, varying_axes
 from ._methods import Method
 
 
@@ -52,8 +53,10 @@ def close(function: Callable, *examples: Any) -> tuple[Callable, list[Any]]:
     jaxpr, shape = jax.make_jaxpr(function, return_shape=True)(*examples)
     structure = jax.tree.structure(shape)
     once = without_repetition(jaxpr.jaxpr)
+    axes = varying_axes(examples)
 
     def closed(constants, *arguments):
+        arguments = varying(arguments, axes)
         whole = jex.core.ClosedJaxpr(once, list(constants))
         out = jex.core.jaxpr_as_fun(whole)(*jax.tree.leaves(arguments))
         return lanes_behind(jax.tree.unflatten(structure, out))
