@@ -101,7 +101,7 @@ class Forward(Operation):
         return [*dims, *record_dims(record, self.lanes.count)]
 
     def linearised(self, active, primals):
-        from ._replay import Tangent
+        from ._tangent import Tangent
 
         problem, given = self.problem, self.problem.inputs(list(range(len(primals))))
         in_time = {given.t0, given.t1, given.first}
@@ -133,9 +133,7 @@ class Forward(Operation):
             (final.code == OKAY) & (final.t < self._t1(flat)), OUT_OF_STEPS, final.code
         )
         saved = [
-            jax.tree.map(
-                lambda s, n=ts.shape[-1]: s[:n], one
-            )
+            jax.tree.map(lambda s, n=ts.shape[-1]: s[:n], one)
             for one, ts in zip(final.saved, given.ts, strict=True)
         ]
         stepped, ends = self._compacted(final)

@@ -54,16 +54,19 @@ def choose(problem: dict[str, Any]) -> Choice:
     if isinstance(controller, diffrax.PIDController):
         if stochastic:
             return Choice("diffrax", "steps adapt to a stochastic equation")
-        if method_of(solver) is None or reversible:
+        method = method_of(solver)
+        if method is None or reversible:
             return Choice("diffrax", f"{_name(solver)} with adaptive steps")
-        if method_of(solver).b_error is None:  # pyright: ignore
+        if method.b_error is None:
             return Choice("diffrax", f"{_name(solver)} has no error estimate")
         return Choice("adaptive", "explicit Runge-Kutta method, adaptive steps")
     steps = _steps(controller, problem["t0"], problem["t1"], problem["dt0"])
     if steps is None:
         bulk = any(map(is_bulk, terms_of(problem["terms"])))
         if isinstance(controller, diffrax.StepTo) or method_of(solver) is None or bulk:
-            return Choice("diffrax", "the number of fixed steps is not known in advance")
+            return Choice(
+                "diffrax", "the number of fixed steps is not known in advance"
+            )
         return Choice("adaptive", "fixed steps, their number not known in advance")
     if steps < 1:
         return Choice("diffrax", "no step to make")

@@ -38,7 +38,8 @@ def solve_by_diffrax(problem: dict[str, Any]) -> diffrax.Solution:
         object.__setattr__(saveat, "solver_state", True)
         solver = AccumulatingSolver(inner, accumulators)
         solution = diffrax.diffeqsolve(**problem | {"solver": solver, "saveat": saveat})
-        state, values = solution.solver_state
+        both: Any = solution.solver_state
+        state, values = both
         state = state if problem["saveat"].solver_state else None
     else:
         solution = diffrax.diffeqsolve(**problem)
@@ -63,7 +64,8 @@ def _can_accumulate(problem: dict[str, Any]) -> bool:
 
 def _estimates(solver: Any, controller: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    rtol, atol = 0.0, 1.0
+    rtol: Any = 0.0
+    atol: Any = 1.0
     if isinstance(controller, diffrax.PIDController):
         rtol, atol = controller.rtol, controller.atol
     found["error"] = ErrorIntegral(rtol=rtol, atol=atol)

@@ -52,7 +52,9 @@ def runge_kutta(problem: Problem, flat: list[Any]) -> Stepper:
     )
 
 
-def stochastic(solver: Any, term: Any, whole: Span, y0: PyTree, args: Any, control: Any):
+def stochastic(
+    solver: Any, term: Any, whole: Span, y0: PyTree, args: Any, control: Any
+):
     """The stepper of a method for drift and diffusion."""
     time, y, control = varying_alike(
         (whole.t0, y0, jax.tree.map(zeros_like, control)), y0, args, term, whole

@@ -140,9 +140,11 @@ def at_times(
     )
     if method is not None and method.dense.shape[1] > 1:
         k = jax.tree.map(lambda s: s[index], trail.stages)
-        return jax.vmap(lambda t, a, b, y, k: jax.tree.map(
-            lambda x: x[0], dense(t[None], a, b, y, k)
-        ))(ts, start, end, before, k)
+        return jax.vmap(
+            lambda t, a, b, y, k: jax.tree.map(
+                lambda x: x[0], dense(t[None], a, b, y, k)
+            )
+        )(ts, start, end, before, k)
     after = jax.tree.map(lambda rows: rows[index], trail.nodes)
     share = (ts - start) / (end - start)
 

@@ -1,7 +1,6 @@
 """Batches of solves that step together, each with steps of its own."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.extend as jex

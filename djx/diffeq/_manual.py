@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+from jax.core import ShapedArray
 from jaxtyping import PyTree
 
 
@@ -10,7 +11,7 @@ def varying_axes(*sources: Any) -> frozenset[str]:
     """The manual mesh axes that some array of the sources differs along."""
     found: frozenset[str] = frozenset()
     for leaf in jax.tree.leaves(sources):
-        if not isinstance(leaf, jax.core.ShapedArray):
+        if not isinstance(leaf, ShapedArray):
             if not hasattr(leaf, "dtype"):
                 continue
             leaf = jax.typeof(leaf)

@@ -12,8 +12,15 @@ from jaxtyping import PyTree
 from ._accumulate import AccumulatingSolver
 from ._adaptive import Forward, GAVE_UP, NOT_FINITE, OKAY, OUT_OF_STEPS, UNDERFLOW
 from ._choice import Choice, inner_of
-from ._fixed import example_control, reversible, run_grid, runge_kutta, stochastic
-from ._grid import at_nodes, at_times, grid_of
+from ._fixed import (
+    example_control,
+    reversible,
+    run_grid,
+    runge_kutta,
+    stochastic,
+    zero_tally,
+)
+from ._grid import at_nodes, at_times, grid_of, Trail
 from ._lanes import Lanes
 from ._manual import varying_axes
 from ._methods import method_of
@@ -51,25 +58,29 @@ def solve_ourselves(problem: dict[str, Any], choice: Choice) -> diffrax.Solution
     Returns:
         The solution.
     """
-    times = problem["t0"], problem["t1"], problem["dt0"]
+    times: Any = problem["t0"], problem["t1"], problem["dt0"]
     # Numbers known before tracing stay numbers inside the jit.
-    if concrete(*[t for t in times if t is not None]):
-        times = tuple(
-            t if t is None or isinstance(t, (int, float)) else np.asarray(t).item()
-            if np.asarray(t).dtype in (np.dtype(int), np.dtype(jnp.result_type(float)))
-            else t
-            for t in times
-        )
+    if concrete(*times):
+        times = tuple(map(_as_number, times))
     names = ("terms", "solver", "y0", "args", "saveat", "stepsize_controller")
     given = {name: problem[name] for name in names}
     return _solve(times, given, problem["adjoint"], problem["max_steps"], choice)
+
+
+def _as_number(t: Any) -> Any:
+    """An array of the default type as the Python number that means the same."""
+    if t is None or isinstance(t, (int, float)):
+        return t
+    default = np.asarray(t).dtype in (jnp.result_type(float), jnp.result_type(int))
+    return np.asarray(t).item() if default else t
 
 
 @eqx.filter_jit
 def _solve(times, given, adjoint, max_steps, choice) -> diffrax.Solution:
     parts, structure = parts_of(given["saveat"])
     given_ts = [p.sub.ts for p in parts if p.ts is not None]
-    whole = span(*times, given_ts)
+    t0, t1, dt0 = times
+    whole = span(t0, t1, dt0, given_ts)
     dtype = whole.t0.dtype
     ts = [_checked(whole.turned(jnp.asarray(t, dtype)), whole) for t in given_ts]
     y0 = promoted(given["y0"], dtype)
@@ -110,7 +121,9 @@ def _solve(times, given, adjoint, max_steps, choice) -> diffrax.Solution:
 
 
 def _checked(ts, whole: Span):
-    ts = eqx.error_if(ts, ts[1:] < ts[:-1], "saveat.ts must be increasing or decreasing.")
+    ts = eqx.error_if(
+        ts, ts[1:] < ts[:-1], "saveat.ts must be increasing or decreasing."
+    )
     outside = (ts > whole.t1) | (ts < whole.t0)
     return eqx.error_if(ts, outside, "saveat.ts must lie between t0 and t1.")
 
@@ -137,8 +150,10 @@ def _problem(given, equation, constants, whole, first, ts, y0, state, max_steps,
     )
     flat, tree = jax.tree.flatten(inputs)
     steps, rows = rest
+    method = method_of(inner)
+    assert method is not None
     problem = Problem(
-        method_of(inner),
+        method,
         equation,
         static_controller,
         static_state,
@@ -167,9 +182,7 @@ def _adaptive(given, adjoint, max_steps, parts: list[Part], whole, ts, y0) -> Ou
         inner.error_order(terms),
     )
     first = jnp.minimum(jnp.asarray(first, whole.t0.dtype), whole.t1)
-    state = jax.tree.map(
-        lambda x: jnp.asarray(x) if eqx.is_array_like(x) else x, state
-    )
+    state = jax.tree.map(lambda x: jnp.asarray(x) if eqx.is_array_like(x) else x, state)
     steps = tuple(p.sub.steps for p in parts if p.steps is not None)
     rest = (steps, rows_of(adjoint, y0, max_steps))
     problem, flat = _problem(
@@ -203,6 +216,7 @@ def _fixed(
     given, adjoint, max_steps, parts: list[Part], whole, ts, y0, choice: Choice
 ) -> Outcome:
     terms, inner, args = given["terms"], inner_of(given["solver"]), given["args"]
+    assert choice.steps is not None
     grid = grid_of(given["stepsize_controller"], whole, choice.steps)
     if isinstance(given["stepsize_controller"], diffrax.StepTo):
         wrong = (grid[0] != whole.t0) | (grid[-1] != whole.t1)
@@ -284,9 +298,6 @@ def _fixed(
 
 
 def _reversible(equation, constants, terms, whole, grid, y0, parts, ts):
-    from ._fixed import zero_tally
-    from ._grid import Trail
-
     if ts or any(p.steps is not None for p in parts):
         raise ValueError(
             "ReversibleAdjoint keeps no states on the way: use SaveAt(t0=..., t1=...)"
@@ -316,7 +327,7 @@ def _hidden(rows, there):
 
 
 def _result(code):
-    results = diffrax.RESULTS
+    results: Any = diffrax.RESULTS
     out = results.successful
     for number, one in (
         (GAVE_UP, results.dt_min_reached),

@@ -178,7 +178,7 @@ class Problem:
             keep, gave_up = jnp.asarray(True), jnp.asarray(False)
         start = jnp.minimum(start, given.t1)
         # A last step shorter than rounding would spoil its interpolation.
-        floor = given.t1 - 100 * jnp.finfo(end.dtype).eps * jnp.abs(given.t1)
+        floor = given.t1 - 100 * jnp.finfo(given.t1.dtype).eps * jnp.abs(given.t1)
         middle = start + 0.5 * (given.t1 - start)
         clipped = jnp.where(keep, given.t1, middle)
         end = jnp.where(end > floor, clipped, end)

@@ -7,6 +7,7 @@ import diffrax
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 from ._brownian import CHUNK
@@ -146,7 +147,9 @@ def _backward(static, kept, cotangent):
                 return reversible_heun(equation, whole, end, control, before)[0]
 
             _, pull = jax.vjp(step, before, end, control, floats)
-            found, of_end, of_control, more = pull(_where(inside, of_state, _zero(of_state)))
+            found, of_end, of_control, more = pull(
+                _where(inside, of_state, _zero(of_state))
+            )
             of_state = _where(inside, found, of_state)
             of_floats = jax.tree.map(jnp.add, of_floats, more)
             return (before, of_state, of_floats), (of_end, of_control)
@@ -188,8 +191,6 @@ _solve.defvjp(_forward, _backward)
 def _no_cotangent(x):
     if jnp.issubdtype(x.dtype, jnp.inexact):
         return jnp.zeros_like(x)
-    import numpy as np
-
     return np.zeros(x.shape, jax.dtypes.float0)
 
 
@@ -198,7 +199,7 @@ def _float_controls(drive, key, first, t0, t1):
 
 
 def _chunks(grid):
-    """The grid cut into runs of `CHUNK` steps; what the last one lacks has no length."""
+    """The grid in runs of `CHUNK` steps; what the last one lacks has no length."""
     steps = grid.shape[0] - 1
     count = -(-steps // CHUNK)
     gap = count * CHUNK - steps

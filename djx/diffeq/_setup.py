@@ -1,4 +1,4 @@
-"""From diffrax's arguments to the engine's: types, direction, one trace of the field."""
+"""From diffrax's arguments to the engine's: types, direction, one trace."""
 
 from typing import Any, NamedTuple
 
@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import PyTree
 
 from ._manual import varying_alike
@@ -34,7 +35,7 @@ class Span(NamedTuple):
 
 def concrete(*values: Any) -> bool:
     """Whether all values are known before tracing."""
-    return not any(isinstance(v, jax.core.Tracer) for v in values)
+    return not any(isinstance(v, Tracer) for v in values)
 
 
 def span(t0: Any, t1: Any, dt0: Any, ts: list[Any]) -> Span:
@@ -144,20 +145,14 @@ def equation_of(
         constants = of_field if span.forwards else [*of_field, jnp.asarray(sign)]
         return Equation(evaluate, length, scale), constants
 
-    middle = count
+    path, of_path = _undriven, []
     if control is None:
         path, of_path = close(lambda a, b: turned.contr(a, b), time, time)
         control = jax.eval_shape(path, of_path, time, time)
-        middle = count + len(of_path)
+    middle = count + len(of_path)
 
-        def drive(constants, t0, t1):
-            return path(constants[count:middle], t0, t1)
-
-    else:
-        of_path = []
-
-        def drive(constants, t0, t1):
-            raise AssertionError
+    def drive(constants, t0, t1):
+        return path(constants[count:middle], t0, t1)
 
     example = varying_alike(jax.tree.map(zeros_like, (value, control)), sources)
     product, of_product = close(turned.prod, *example)
@@ -166,6 +161,10 @@ def equation_of(
         return product(constants[middle:], f, control)
 
     return Equation(evaluate, drive, times), [*of_field, *of_path, *of_product]
+
+
+def _undriven(*_: Any) -> Any:
+    raise AssertionError("the control of a step is passed where a path has no times")
 
 
 def zeros_like(shape: Any) -> Any:

@@ -117,7 +117,7 @@ def _key_of(equation):
     return key
 
 
-def weighted(weights: Sequence[float], k: Sequence[PyTree]) -> PyTree | None:
+def weighted(weights: Any, k: Sequence[PyTree]) -> PyTree | None:
     """The sum of stages times constant weights; None where all weights are zero."""
     used = [(float(w), s) for w, s in zip(weights, k, strict=False) if w != 0]
     if not used:

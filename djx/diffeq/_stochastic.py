@@ -38,14 +38,10 @@ def stratonovich_milstein_step(
     h, noise = control
     drift = p.drift(t0, y, h)
     first, second = _along(p.diffusion, t0, y, noise)
-    return jax.tree.map(
-        lambda y, f, a, b: y + f + a + 0.5 * b, y, drift, first, second
-    )
+    return jax.tree.map(lambda y, f, a, b: y + f + a + 0.5 * b, y, drift, first, second)
 
 
-def ito_milstein_step(
-    p: Products, t0: Any, t1: Any, y: PyTree, control: Any
-) -> PyTree:
+def ito_milstein_step(p: Products, t0: Any, t1: Any, y: PyTree, control: Any) -> PyTree:
     """Milstein's method for commutative noise in Ito's sense.
 
     The double integrals are (dW_i dW_j - delta_ij h) / 2. Their first part is the
@@ -73,7 +69,7 @@ def ito_milstein_step(
 
 
 def _along(diffusion, t, y, noise):
-    """g dW, and its derivative along itself: (g dW . grad) g dW."""
+    """The noise g dW, and its derivative along itself, (g dW . grad) g dW."""
     first = diffusion(t, y, noise)
     _, second = jax.jvp(lambda y: diffusion(t, y, noise), (y,), (first,))
     return first, second
