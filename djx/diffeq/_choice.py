@@ -27,6 +27,8 @@ class Choice(NamedTuple):
     steps: int | None = None
     nodes: tuple[tuple[int, ...] | None, ...] = ()
     """For each array of times to save at: its steps, if it lies on the grid."""
+    checked: tuple[bool, ...] = ()
+    """For each of them: whether it is known to be in order and inside."""
 
 
 _DISCRETE = (
@@ -48,6 +50,10 @@ def choose(problem: dict[str, Any]) -> Choice:
     reason = _not_ours(problem)
     if reason is not None:
         return Choice("diffrax", reason)
+    return _engine(problem)._replace(checked=_checked(problem))
+
+
+def _engine(problem: dict[str, Any]) -> Choice:
     controller, solver = problem["stepsize_controller"], inner_of(problem["solver"])
     stochastic = is_stochastic(problem["terms"])
     reversible = isinstance(problem["adjoint"], ReversibleAdjoint)
@@ -153,6 +159,26 @@ def _steps(controller: Any, t0: Any, t1: Any, dt0: Any) -> int | None:
     # As diffrax counts: a step that divides the interval up to rounding divides it.
     step = np.nextafter(np.abs(step), np.asarray(np.inf, dtype))
     return int(np.ceil(np.abs(end - start) / step))
+
+
+def _checked(problem: dict[str, Any]) -> tuple[bool, ...]:
+    """Checks times to save at where they are known; a check in the solve costs time."""
+    t0, t1, checked = problem["t0"], problem["t1"], []
+    for sub in jax.tree.leaves(problem["saveat"].subs, is_leaf=is_sub):
+        if sub.ts is None:
+            continue
+        known = concrete(t0, t1, sub.ts)
+        checked.append(known)
+        if known:
+            ts, ends = np.asarray(sub.ts), np.asarray([t0, t1], sub.ts.dtype)
+            sign = 1 if ends[0] <= ends[1] else -1
+            if np.any(sign * np.diff(ts) < 0):
+                raise ValueError(
+                    "saveat.ts must run from t0 to t1 without turning back"
+                )
+            if np.any((ts < ends.min()) | (ts > ends.max())):
+                raise ValueError("saveat.ts must lie between t0 and t1")
+    return tuple(checked)
 
 
 def _nodes(problem: dict[str, Any], steps: int):

@@ -82,7 +82,9 @@ def _solve(times, given, adjoint, max_steps, choice) -> diffrax.Solution:
     t0, t1, dt0 = times
     whole = span(t0, t1, dt0, given_ts)
     dtype = whole.t0.dtype
-    ts = [_checked(whole.turned(jnp.asarray(t, dtype)), whole) for t in given_ts]
+    ts = [whole.turned(jnp.asarray(t, dtype)) for t in given_ts]
+    known = zip(ts, choice.checked, strict=True)
+    ts = [t if is_known else _checked(t, whole) for t, is_known in known]
     y0 = promoted(given["y0"], dtype)
     arguments = (given, adjoint, max_steps, parts, whole, ts, y0)
     if choice.engine == "adaptive":
