@@ -29,6 +29,8 @@ class Choice(NamedTuple):
     """For each array of times to save at: its steps, if it lies on the grid."""
     checked: tuple[bool, ...] = ()
     """For each of them: whether it is known to be in order and inside."""
+    direction: int | None = None
+    """1 or -1, where it is known before tracing."""
 
 
 _DISCRETE = (
@@ -50,7 +52,11 @@ def choose(problem: dict[str, Any]) -> Choice:
     reason = _not_ours(problem)
     if reason is not None:
         return Choice("diffrax", reason)
-    return _engine(problem)._replace(checked=_checked(problem))
+    direction = None
+    if concrete(problem["t0"], problem["t1"]):
+        direction = 1 if np.asarray(problem["t0"]) <= np.asarray(problem["t1"]) else -1
+    known = {"checked": _checked(problem), "direction": direction}
+    return _engine(problem)._replace(**known)
 
 
 def _engine(problem: dict[str, Any]) -> Choice:

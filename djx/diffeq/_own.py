@@ -6,7 +6,6 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import PyTree
 
 from ._accumulate import AccumulatingSolver
@@ -29,7 +28,7 @@ from ._operation import bind
 from ._problem import Inputs, Problem, State, stop, Tally
 from ._reversible import reversible_solve
 from ._saving import assembled, Part, parts_of, Saved
-from ._setup import arrays_of, concrete, equation_of, promoted, Span, span, Turned
+from ._setup import arrays_of, equation_of, promoted, Span, span, Turned
 from ._stochastic import STEPS
 
 
@@ -58,21 +57,10 @@ def solve_ourselves(problem: dict[str, Any], choice: Choice) -> diffrax.Solution
     Returns:
         The solution.
     """
-    times: Any = problem["t0"], problem["t1"], problem["dt0"]
-    # Numbers known before tracing stay numbers inside the jit.
-    if concrete(*times):
-        times = tuple(map(_as_number, times))
+    times = problem["t0"], problem["t1"], problem["dt0"]
     names = ("terms", "solver", "y0", "args", "saveat", "stepsize_controller")
     given = {name: problem[name] for name in names}
     return _solve(times, given, problem["adjoint"], problem["max_steps"], choice)
-
-
-def _as_number(t: Any) -> Any:
-    """An array of the default type as the Python number that means the same."""
-    if t is None or isinstance(t, (int, float)):
-        return t
-    default = np.asarray(t).dtype in (jnp.result_type(float), jnp.result_type(int))
-    return np.asarray(t).item() if default else t
 
 
 @eqx.filter_jit
@@ -80,7 +68,7 @@ def _solve(times, given, adjoint, max_steps, choice) -> diffrax.Solution:
     parts, structure = parts_of(given["saveat"])
     given_ts = [p.sub.ts for p in parts if p.ts is not None]
     t0, t1, dt0 = times
-    whole = span(t0, t1, dt0, given_ts)
+    whole = span(t0, t1, dt0, given_ts, direction=choice.direction)
     dtype = whole.t0.dtype
     ts = [whole.turned(jnp.asarray(t, dtype)) for t in given_ts]
     known = zip(ts, choice.checked, strict=True)

@@ -6,7 +6,6 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 from jaxtyping import PyTree
 
@@ -38,7 +37,7 @@ def concrete(*values: Any) -> bool:
     return not any(isinstance(v, Tracer) for v in values)
 
 
-def span(t0: Any, t1: Any, dt0: Any, ts: list[Any]) -> Span:
+def span(t0: Any, t1: Any, dt0: Any, ts: list[Any], *, direction: int | None) -> Span:
     """Gives times one type and one direction.
 
     Args:
@@ -46,6 +45,7 @@ def span(t0: Any, t1: Any, dt0: Any, ts: list[Any]) -> Span:
         t1: end.
         dt0: first step, or None.
         ts: arrays of times to save at, for their type.
+        direction: 1 or -1 where it is known before tracing.
 
     Returns:
         The interval.
@@ -60,16 +60,13 @@ def span(t0: Any, t1: Any, dt0: Any, ts: list[Any]) -> Span:
         dtype = jnp.result_type(float)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"times must be real numbers; t0, t1, dt0 or ts are {dtype}")
-    if concrete(t0, t1):
-        direction = 1 if np.asarray(t0) <= np.asarray(t1) else -1
-    else:
-        direction = jnp.where(jnp.asarray(t0) < jnp.asarray(t1), 1, -1)
     start, end = jnp.asarray(t0, dtype), jnp.asarray(t1, dtype)
     step = None if dt0 is None else jnp.asarray(dt0, dtype)
-    if isinstance(direction, int) and direction == 1:
+    if direction == 1:
         return Span(start, end, step, 1)
-    step = None if step is None else step * direction
-    return Span(start * direction, end * direction, step, direction)
+    sign = jnp.where(start < end, 1, -1) if direction is None else direction
+    step = None if step is None else step * sign
+    return Span(start * sign, end * sign, step, sign)
 
 
 def promoted(y0: PyTree, dtype: Any) -> PyTree:
