@@ -32,7 +32,7 @@ from ._setup import arrays_of, equation_of, promoted, Span, span, Turned
 from ._stochastic import STEPS
 
 
-BUDGET = 2**18  # bytes of states that a record keeps by default
+BUDGET = 2**22  # bytes of states that a record keeps by default
 
 
 class Outcome(NamedTuple):

@@ -45,7 +45,7 @@ def diffeqsolve(
     sees the whole batch. Derivatives of adaptive solves are those of the steps taken,
     in both modes and to any order, whichever of diffrax's discretise-then-optimise
     adjoints is named; `RecursiveCheckpointAdjoint(checkpoints=n)` bounds the states
-    kept to n (without it: a quarter of a megabyte, at least twice the square root of
+    kept to n (without it: 4 MiB of them, at least twice the square root of
     `max_steps`), past which steps are computed once more.
 
     `stats` has diffrax's entries and, besides: `num_field_evaluations`;
