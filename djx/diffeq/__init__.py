@@ -6,6 +6,7 @@ from ._accumulate import (
     check_adjoint as check_adjoint,
     Step as Step,
 )
+from ._adjoint import ReplayAdjoint as ReplayAdjoint
 from ._brownian import BulkBrownianPath as BulkBrownianPath
 from ._estimates import (
     ErrorIntegral as ErrorIntegral,

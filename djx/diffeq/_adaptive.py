@@ -13,6 +13,7 @@ from ._operation import bind, Operation
 from ._problem import Problem, State, Tally
 
 
+LEAST = 16  # lanes that are not worth parting with
 TILE = 8  # save times that are looked at together
 
 SHARED = ("slots", "stride", "position")  # parts of a record without lanes
@@ -236,6 +237,8 @@ class Forward(Operation):
         def body(carry):
             return self._attempt(carry, active(carry), flat)
 
+        if problem.compaction and not self.record and self._can_shrink():
+            return self._compacting(active, body, first, flat)
         if not self.record or problem.rows >= problem.max_steps:
             return lax.while_loop(lambda c: any_lane(active(c)), body, first)
 
@@ -260,6 +263,35 @@ class Forward(Operation):
             return lax.while_loop(go_on, body, carry._replace(record=record))
 
         return lax.while_loop(lambda c: any_lane(active(c)), fill, first)
+
+    def _can_shrink(self) -> bool:
+        return self.lanes.count == 1 and self.lanes.sizes[0] >= 4 * LEAST
+
+    def _compacting(self, active, body, first: _Carry, flat) -> _Carry:
+        """The loop while many lanes run, and then the same over the rest of them."""
+        few = self.lanes.sizes[0] // 4
+
+        def many(carry):
+            return jnp.sum(active(carry)) > few
+
+        carry = lax.while_loop(many, body, first)
+        order = jnp.argsort(~active(carry), stable=True)[:few]
+        slot = carry.slot
+        lanes_of = carry._replace(slot=None)
+        some = jax.tree.map(lambda x: jnp.take(x, order, -1), lanes_of)
+        inputs = [
+            jnp.take(x, order, 0) if has[0] else x
+            for x, has in zip(flat, self.lanes.flags, strict=True)
+        ]
+        lanes = Lanes((few,), self.lanes.flags)
+        rest = Forward(self.problem, lanes, False, self.slopes)
+        some = rest._loop(some._replace(slot=slot), inputs)
+        lanes_of = jax.tree.map(
+            lambda x, new: x.at[..., order].set(new),
+            lanes_of,
+            some._replace(slot=None),
+        )
+        return lanes_of._replace(slot=some.slot)
 
     def _attempt(self, carry: _Carry, active, flat) -> _Carry:
         problem, lanes = self.problem, self.lanes

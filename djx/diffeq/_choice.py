@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._accumulate import AccumulatingSolver
+from ._adjoint import ReplayAdjoint
 from ._methods import method_of
 from ._noise import is_bulk, is_stochastic, terms_of
 from ._reversible import ReversibleAdjoint
@@ -37,6 +38,7 @@ _DISCRETE = (
     diffrax.RecursiveCheckpointAdjoint,
     diffrax.DirectAdjoint,
     diffrax.ForwardMode,
+    ReplayAdjoint,
 )
 
 

@@ -139,7 +139,7 @@ def _problem(given, equation, constants, whole, first, ts, y0, state, max_steps,
         accumulators,
     )
     flat, tree = jax.tree.flatten(inputs)
-    steps, rows = rest
+    steps, rows, compaction = rest
     method = method_of(inner)
     assert method is not None
     problem = Problem(
@@ -153,6 +153,7 @@ def _problem(given, equation, constants, whole, first, ts, y0, state, max_steps,
         tree,
         steps,
         rows,
+        compaction,
     )
     return problem, flat
 
@@ -174,7 +175,8 @@ def _adaptive(given, adjoint, max_steps, parts: list[Part], whole, ts, y0) -> Ou
     first = jnp.minimum(jnp.asarray(first, whole.t0.dtype), whole.t1)
     state = jax.tree.map(lambda x: jnp.asarray(x) if eqx.is_array_like(x) else x, state)
     steps = tuple(p.sub.steps for p in parts if p.steps is not None)
-    rest = (steps, rows_of(adjoint, y0, max_steps))
+    compaction = getattr(adjoint, "compaction", False)
+    rest = (steps, rows_of(adjoint, y0, max_steps), compaction)
     problem, flat = _problem(
         given, equation, constants, whole, first, ts, y0, state, max_steps, rest
     )
@@ -226,7 +228,16 @@ def _fixed(
             stepper = reversible(equation, constants, whole, y0)
         else:
             problem, flat = _problem(
-                given, equation, constants, whole, whole.t1, [], y0, (), steps, ((), 2)
+                given,
+                equation,
+                constants,
+                whole,
+                whole.t1,
+                [],
+                y0,
+                (),
+                steps,
+                ((), 2, False),
             )
             stepper = runge_kutta(problem, flat)
     method = stepper.method

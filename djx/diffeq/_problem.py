@@ -75,6 +75,8 @@ class Problem:
     """Every so many accepted steps; one number for each part that saves steps."""
     rows: int
     """States that the record keeps."""
+    compaction: bool
+    """Whether a batch goes on without the solves that have ended."""
 
     def inputs(self, flat: list[Any]) -> Inputs:
         """The arrays by name."""

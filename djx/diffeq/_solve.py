@@ -10,7 +10,7 @@ from ._choice import Choice, choose, inner_of
 from ._diffrax import solve_by_diffrax
 from ._noise import is_bulk, terms_of
 from ._own import solve_ourselves
-from ._tolerance import warn_of_rounding
+from ._warnings import warn_of_calculus, warn_of_rounding
 
 
 def diffeqsolve(
@@ -89,6 +89,7 @@ def diffeqsolve(
         _refuse_bulk(terms, choice)
         return solve_by_diffrax(problem)
     warn_of_rounding(stepsize_controller, t0, t1, dt0, y0)
+    warn_of_calculus(terms, solver)
     solution = solve_ourselves(problem, choice)
     if throw:
         failed = solution.result != diffrax.RESULTS.successful

@@ -1,4 +1,4 @@
-"""A word of warning where a tolerance asks for more than the numbers hold."""
+"""Words of warning where a solve is not what its caller may think."""
 
 import warnings
 from typing import Any
@@ -9,7 +9,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from ._choice import inner_of
+from ._noise import is_stochastic
 from ._setup import concrete
+
+
+def warn_of_calculus(terms: Any, solver: Any) -> None:
+    """Warns of a stochastic equation solved by a method of neither calculus.
+
+    Args:
+        terms: the equation.
+        solver: the method.
+    """
+    marked = diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver
+    if is_stochastic(terms) and not isinstance(inner_of(solver), marked):
+        warnings.warn(
+            f"{type(inner_of(solver)).__name__} is not known to converge to the Ito or "
+            "the Stratonovich solution",
+            stacklevel=3,
+        )
 
 
 _warned: set[str] = set()
