@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from ._adaptive import evaluate_dense, put_row, save_mask, TILE
 from ._lanes import choose
 from ._manual import varying_alike
-from ._operation import bind
+from ._operation import bind, Operation
 from ._replay import floats_of, is_float, map_maybe, Outputs, Replay
 
 
@@ -343,6 +343,14 @@ class Pull(Replay):
                 out.append(jnp.zeros((*self.probes, *flat[i].shape), flat[i].dtype))
         return out
 
+    def linearised(self, active, primals):
+        # The record is a function of the inputs: its derivative is found by walking.
+        again = PullAgain(
+            self.problem, self.lanes, self.active, self.record, self.probes, self.given
+        )
+        _, push = Operation.linearised(again, active, primals)
+        return bind(self, *primals), push
+
     def reference(self, *arrays):
         flat, record, rest = self.split(arrays)
         values = [flat[i] for i in self.where]
@@ -390,3 +398,42 @@ class Pull(Replay):
             pairs = zip(found, self.given, strict=False)
             return [*[None] * count, *[f for f, is_given in pairs if is_given]]
         return super().transposed(linear, cotangents, arguments)
+
+
+class PullAgain(Pull):
+    """The same, with the record's times and states made from the inputs.
+
+    What forward mode over reverse mode differentiates.
+    """
+
+    def run(self, *arrays):
+        flat, record, rest = self.split(arrays)
+        record = self._walked(flat, record)
+        return super().run(*flat, *jax.tree.leaves(record), *rest)
+
+    def _walked(self, flat, record):
+        problem, lanes = self.problem, self.lanes
+        if record.slopes is not None:
+            shift = self.shift_of(flat)
+            of_t0, of_t1 = record.slopes
+            of_t1 = choose(jnp.expand_dims(record.mask, 1), of_t1, of_t0)
+            record = record._replace(
+                t0=record.t0 + jnp.sum(of_t0 * shift, 1),
+                t1=record.t1 + jnp.sum(of_t1 * shift, 1),
+            )
+        advance = lanes.over(problem.advance, 3)
+
+        def one(c):
+            slot, state, rows = c
+            row = slot
+            if problem.rows < problem.max_steps:
+                at_row = slot % record.stride == 0
+                row = jnp.where(at_row, slot // record.stride, problem.rows)
+            rows = jax.tree.map(lambda r, v: put_row(r, v, row), rows, state)
+            new, *_ = advance(state, record.t0[slot], record.t1[slot], flat)
+            return slot + 1, choose(record.mask[slot], new, state), rows
+
+        begin = (jnp.zeros((), jnp.int32), lanes.over(problem.start)(flat), record.rows)
+        begin = varying_alike(begin, flat, record)
+        *_, rows = lax.while_loop(lambda c: c[0] < record.slots, one, begin)
+        return record._replace(rows=rows)

@@ -171,6 +171,11 @@ class Replay(Operation):
         """The solve's start on all lanes."""
         return self.lanes.spread(flat[self.index.t0], self.index.t0)
 
+    def shift_of(self, flat):
+        """Zero, with the derivatives of the solve's t0, t1 and first end."""
+        times = [self.lanes.spread(flat[i], i) for i in self.in_time]
+        return jnp.stack([t - lax.stop_gradient(t) for t in times])
+
     def walk(self, values, flat, record, *, loop, save) -> Outputs:
         """The outputs as a function of the active inputs, along the recorded steps.
 
@@ -187,9 +192,8 @@ class Replay(Operation):
         """
         lanes, problem = self.lanes, self.problem
         whole = self.merged(flat, self.where, values)
-        times = [lanes.spread(whole[i], i) for i in self.in_time]
-        shift = jnp.stack([t - lax.stop_gradient(t) for t in times])
-        t0 = lax.stop_gradient(times[0])
+        shift = self.shift_of(whole)
+        t0 = lax.stop_gradient(self.t0_of(whole))
         state = lanes.over(problem.start)(whole)
         ts = self.dense_parts(whole)
         shape = jax.eval_shape(self._tallies, whole, state, record)
