@@ -1,13 +1,14 @@
 """Neural ODE classifier of handwritten digits, with the regularisers that speed it up.
 
 Sources: Pal et al. 2021 (ERNODE, SRNODE), Pal et al. 2023 (local regularisation),
-Ghosh et al. 2020 (STEER). The data are scikit-learn's 1797 digits of 8 x 8 pixels.
+Ghosh et al. 2020 (STEER), Finlay et al. 2020 (kinetic energy), Kelly et al. 2020
+(TayNODE). The data are scikit-learn's 1797 digits of 8 x 8 pixels.
 """
 
 import functools as ft
 import importlib.util
 from pathlib import Path
-from typing import Annotated, Any, cast, Literal
+from typing import Annotated, Any, cast
 
 import diffrax
 import equinox as eqx
@@ -27,52 +28,18 @@ from djx.run import (
     Results,
     Section,
     supervised,
-    Traced,
     trained_model,
 )
 from experiments import _neural_ode_figures as figures
-
-
-Weight = Annotated[
-    list[Annotated[float, Field(ge=0)]],
-    Field(min_length=2, max_length=2),
-    Traced(),
-]
-
-
-class Vanilla(Section):
-    """No regulariser."""
-
-    kind: Literal["none"]
-
-
-class Local(Section):
-    """The error of one step at a random time (Pal et al. 2023)."""
-
-    kind: Literal["local"]
-    sampling: Literal["unbiased", "biased"] = "unbiased"
-    """unbiased: uniform in time; biased: uniform over the accepted steps."""
-    weight: Weight
-    """At the first and the last step; exponential in between."""
-
-
-class Global(Section):
-    """The error or stiffness estimate summed over all steps (Pal et al. 2021)."""
-
-    kind: Literal["error", "stiffness"]
-    weight: Weight
-    """At the first and the last step; exponential in between."""
-
-
-class Steer(Section):
-    """A random end time in training (Ghosh et al. 2020)."""
-
-    kind: Literal["steer"]
-    half_width: Annotated[float, Field(gt=0, lt=1), Traced()] = 0.5
-    """Of the interval that the end time is drawn from, around 1."""
-
-
-Regulariser = Annotated[Vanilla | Local | Global | Steer, Field(discriminator="kind")]
+from experiments._neural_ode_regularisers import (
+    Global,
+    Kinetic,
+    Local,
+    Regulariser,
+    Steer,
+    Taylor,
+    Vanilla,
+)
 
 
 class Model(Section):
@@ -130,14 +97,30 @@ TERM = diffrax.ODETerm(_velocity)
 
 
 def solve(
-    net: Net, x, model: Model, *, end: Any = 1.0, accumulators=None, saveat=None
+    net: Net,
+    x,
+    model: Model,
+    *,
+    end: Any = 1.0,
+    accumulators=None,
+    integrands=None,
+    saveat=None,
 ) -> Any:
-    """Takes a batch from time 0 to `end`, as one system with shared steps."""
-    solver, tolerance = SOLVER, model.tolerance
+    """Takes a batch from time 0 to `end`, as one system with shared steps.
+
+    With integrands the states are pairs of the batch and the integrals so far.
+    """
+    terms, solver, tolerance = TERM, SOLVER, model.tolerance
+    controller = diffrax.PIDController(rtol=tolerance, atol=tolerance)
     if accumulators:
         solver = diffeq.AccumulatingSolver(SOLVER, accumulators)
-    return diffrax.diffeqsolve(
-        TERM,
+    if integrands:
+        terms, x = diffeq.with_integrals(TERM, x, integrands)
+        controller = diffrax.PIDController(
+            rtol=tolerance, atol=tolerance, norm=diffeq.state_norm()
+        )
+    return diffeq.diffeqsolve(
+        terms,
         solver,
         t0=0.0,
         t1=end,
@@ -145,7 +128,7 @@ def solve(
         y0=x,
         args=net,
         saveat=saveat or diffrax.SaveAt(t1=True, solver_state=bool(accumulators)),
-        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+        stepsize_controller=controller,
         # Room for every step that training meets: nothing is computed twice backwards.
         adjoint=diffrax.RecursiveCheckpointAdjoint(checkpoints=64),
         max_steps=model.max_steps,
@@ -154,7 +137,7 @@ def solve(
 
 
 def penalised_solve(net: Net, x, config: Config, *, key):
-    """The training solve and what its regulariser adds to the loss, unweighted."""
+    """The training solve, its last state, and what its regulariser adds, unweighted."""
     model, regulariser, tolerance = (
         config.model,
         config.regulariser,
@@ -170,18 +153,28 @@ def penalised_solve(net: Net, x, config: Config, *, key):
             extra = diffeq.UnbiasedSample(time, SOLVER)
         case Local():
             extra = diffeq.BiasedSample(key)
+        case Kinetic():
+            extra = diffeq.KineticEnergy(mean=True)
+        case Taylor():
+            extra = diffeq.TaylorDerivative(regulariser.order, mean=True)
         case Steer():
             end = diffeq.steer_end_time(1.0, regulariser.half_width, key=key)
-            return solve(net, x, model, end=end), jnp.zeros(())
+            solution = solve(net, x, model, end=end)
+            return solution, solution.ys[0], jnp.zeros(())
         case _:
-            return solve(net, x, model), jnp.zeros(())
+            solution = solve(net, x, model)
+            return solution, solution.ys[0], jnp.zeros(())
+    if isinstance(regulariser, Kinetic | Taylor):
+        solution = solve(net, x, model, integrands={"value": extra})
+        states, integrals = solution.ys
+        return solution, states[0], integrals["value"][0]
     solution = solve(net, x, model, accumulators={"value": extra})
     value = solution.solver_state[1]["value"]
     if isinstance(regulariser, Local):
         value = diffeq.local_penalty(
             TERM, SOLVER, value, net, rtol=tolerance, atol=tolerance
         )
-    return solution, value
+    return solution, solution.ys[0], value
 
 
 def build(config: Config) -> Experiment:
@@ -194,10 +187,10 @@ def build(config: Config) -> Experiment:
 
     def loss(net, batch, step, key):
         x, labels = batch
-        solution, penalty = penalised_solve(net, x, config, key=key)
-        cross_entropy, accuracy = _score(net, solution.ys[0], labels)
+        solution, end, penalty = penalised_solve(net, x, config, key=key)
+        cross_entropy, accuracy = _score(net, end, labels)
         total = cross_entropy
-        if isinstance(regulariser, Local | Global):
+        if isinstance(regulariser, Local | Global | Kinetic | Taylor):
             first, last = regulariser.weight
             done = step / config.train.steps
             total += penalty * _interpolate(first, last, done)
