@@ -298,8 +298,8 @@ class Forward(Operation):
         t, end, state = carry.t, carry.end, carry.state
         new, k, error, tally = lanes.over(problem.advance, 3)(state, t, end, flat)
         ask = lanes.over(problem.times, 6)
-        keep, start, next_end, control, gave_up, broken = ask(
-            t, end, state.y, new.y, error, carry.control, flat
+        keep, start, next_end, control, gave_up, broken, hopeless = ask(
+            t, end, state, new.y, error, carry.control, flat
         )
         slopes = carry.slopes
         if slopes is not None:
@@ -308,6 +308,7 @@ class Forward(Operation):
         stuck = (next_end <= start) & (start < self._t1(flat))
         stuck = jnp.where(broken, NOT_FINITE, UNDERFLOW) * stuck
         code = jnp.where(gave_up, GAVE_UP, stuck)
+        code = jnp.where(hopeless & broken, NOT_FINITE, code)
         if lanes.count:  # a lone solve is active, or the loop would have ended
             accept = keep & active
             code = jnp.where(active, code, carry.code)
@@ -358,12 +359,12 @@ class Forward(Operation):
         index = self.problem.inputs(list(range(len(flat))))
         whole = (index.t0, index.t1)
 
-        def lane(t, end, slope_t, slope_end, y0, y1, error, control, flat):
+        def lane(t, end, slope_t, slope_end, state, y1, error, control, flat):
             def ends(t, end, *given):
                 inputs = list(flat)
                 for i, value in zip(whole, given, strict=True):
                     inputs[i] = value
-                out = self.problem.times(t, end, y0, y1, error, control, inputs)
+                out = self.problem.times(t, end, state, y1, error, control, inputs)
                 return out[1], out[2]
 
             def along(*slopes):
@@ -377,7 +378,7 @@ class Forward(Operation):
             carry.t,
             carry.end,
             *carry.slopes,
-            carry.state.y,
+            carry.state,
             new.y,
             error,
             carry.control,

@@ -186,7 +186,10 @@ def _adaptive(given, adjoint, max_steps, parts: list[Part], whole, ts, y0) -> Ou
     saved = Saved(
         whole.t0,
         y0,
-        list(zip(ts, results.saved, strict=True)),
+        [
+            (t, _or_start(whole, y0, one))
+            for t, one in zip(ts, results.saved, strict=True)
+        ],
         list(zip(results.ends, results.stepped, strict=True)),
         jnp.where(results.code == OKAY, whole.t1, results.t),
         results.final.y,
@@ -320,6 +323,12 @@ def rows_of(adjoint: Any, y0: PyTree, max_steps: int) -> int:
         # Never fewer than keep both levels of the record at the square root.
         asked = max(BUDGET // max(2 * size, 1), 2 * int(max_steps**0.5))
     return max_steps if asked >= max_steps else max(2, asked - asked % 2)
+
+
+def _or_start(whole: Span, y0: PyTree, saved: PyTree) -> PyTree:
+    # Where there is no time to pass, no step saved anything.
+    still = whole.t0 == whole.t1
+    return jax.tree.map(lambda y, rows: jnp.where(still, y[None], rows), y0, saved)
 
 
 def _hidden(rows, there):

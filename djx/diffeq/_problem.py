@@ -150,12 +150,13 @@ class Problem:
             return whole.rtol, whole.atol
         return 0.0, 1.0
 
-    def times(self, t0, t1, y0, y1, error, state, flat):
+    def times(self, t0, t1, start: State, y1, error, state, flat):
         """The controller's answer to one attempt.
 
         Returns:
             Whether the step is kept, the next attempt's ends, the controller's state,
-            whether it gives up, and whether the attempt was not a number.
+            whether it gives up, whether the attempt was not a number, and whether no
+            other could be one.
         """
         given = self.inputs(flat)
         controller = eqx.combine(given.controller, self.controller)
@@ -163,29 +164,32 @@ class Problem:
         if isinstance(controller, diffrax.ConstantStepSize):
             # Its state holds the ends of the solve, which may have derivatives.
             whole = (*whole[:2], given.t0, given.t1)
-        broken = jnp.asarray(False)
+        y0, broken = start.y, jnp.asarray(False)
         if error is not None:
             for leaf in jax.tree.leaves(error):
                 broken = broken | jnp.any(jnp.isnan(leaf))
             # A field that is undefined there: rejected, like any error too large.
             error = jax.tree.map(lambda e: jnp.where(jnp.isnan(e), jnp.inf, e), error)
         if isinstance(controller, diffrax.PIDController):
-            keep, start, end, new, gave_up = pid_decision(
+            keep, begin, end, new, gave_up = pid_decision(
                 controller, t0, t1, y0, y1, error, self.error_order, whole
             )
         else:
-            _, start, end, _, new, _ = controller.adapt_step_size(
+            _, begin, end, _, new, _ = controller.adapt_step_size(
                 t0, t1, y0, y1, None, error, self.error_order, whole
             )
             keep, gave_up = jnp.asarray(True), jnp.asarray(False)
-        start = jnp.minimum(start, given.t1)
+        begin = jnp.minimum(begin, given.t1)
         # A last step shorter than rounding would spoil its interpolation.
         floor = given.t1 - 100 * jnp.finfo(given.t1.dtype).eps * jnp.abs(given.t1)
-        middle = start + 0.5 * (given.t1 - start)
+        middle = begin + 0.5 * (given.t1 - begin)
         clipped = jnp.where(keep, given.t1, middle)
         end = jnp.where(end > floor, clipped, end)
         new = jax.tree.map(jnp.asarray, eqx.filter(new, eqx.is_array_like))
-        return keep, start, end, new, gave_up, broken
+        hopeless = jnp.asarray(False)
+        for leaf in jax.tree.leaves((y0, start.f)):
+            hopeless = hopeless | jnp.any(jnp.isnan(leaf))
+        return keep, begin, end, new, gave_up, broken, hopeless
 
     def dense(self, ts, t0, t1, y, k):
         """States at times inside a step."""
