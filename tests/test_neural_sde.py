@@ -51,7 +51,7 @@ def test_data_without_drift_are_geometric_brownian_motion():
 
 def test_network_means_its_equation_in_the_sense_of_ito():
     """With du = g u dW alone the mean stays; read as Stratonovich's it would grow."""
-    model, count, noise = neural_sde.Model(width=3), 4000, 1.0
+    model, count, noise = neural_sde.Model(width=3), 8000, 1.0
     net = neural_sde.Net(3, key=jr.key(0))
     net = eqx.tree_at(
         lambda n: (n.field.weight, n.field.bias, n.noise.weight, n.noise.bias),

@@ -36,7 +36,7 @@ def solve_by_diffrax(problem: dict[str, Any]) -> diffrax.Solution:
     if accumulators:
         saveat = dataclasses.replace(problem["saveat"])
         object.__setattr__(saveat, "solver_state", True)
-        solver = AccumulatingSolver(inner, accumulators)
+        solver = _wrapper(inner)(inner, accumulators)
         solution = diffrax.diffeqsolve(**problem | {"solver": solver, "saveat": saveat})
         both: Any = solution.solver_state
         state, values = both
@@ -51,6 +51,21 @@ def solve_by_diffrax(problem: dict[str, Any]) -> diffrax.Solution:
         stats[f"{name}_estimate"] = values.get(name, jnp.asarray(jnp.nan))
     fields = {f.name: getattr(solution, f.name) for f in dataclasses.fields(solution)}
     return diffrax.Solution(**fields | {"stats": stats, "solver_state": state})
+
+
+class _Ito(AccumulatingSolver, diffrax.AbstractItoSolver):
+    pass
+
+
+class _Stratonovich(AccumulatingSolver, diffrax.AbstractStratonovichSolver):
+    pass
+
+
+def _wrapper(inner: Any) -> type[AccumulatingSolver]:
+    """An accumulating solver that converges to the same calculus as the one inside."""
+    if isinstance(inner, diffrax.AbstractStratonovichSolver):
+        return _Stratonovich
+    return _Ito if isinstance(inner, diffrax.AbstractItoSolver) else AccumulatingSolver
 
 
 def _can_accumulate(problem: dict[str, Any]) -> bool:
