@@ -183,15 +183,16 @@ def _adaptive(given, adjoint, max_steps, parts: list[Part], whole, ts, y0) -> Ou
     forward = Forward(problem, Lanes((), [()] * len(flat)), False, False)
     shape = jax.eval_shape(forward.solve, flat)
     results, _ = jax.tree.unflatten(jax.tree.structure(shape), bind(forward, *flat))
+    end = jnp.where(results.code == OKAY, whole.t1, results.t)
     saved = Saved(
         whole.t0,
         y0,
         [
-            (t, _or_start(whole, y0, one))
+            (jnp.where(t <= end, t, jnp.inf), _or_start(whole, y0, one))
             for t, one in zip(ts, results.saved, strict=True)
         ],
         list(zip(results.ends, results.stepped, strict=True)),
-        jnp.where(results.code == OKAY, whole.t1, results.t),
+        end,
         results.final.y,
         results.accepted,
     )
@@ -268,6 +269,7 @@ def _fixed(
         if steps < choice.steps:  # the solve ended before it got there
             reached = times <= grid[-1]
             states = jax.tree.map(lambda s, r=reached: _hidden(s, r), states)
+            times = jnp.where(reached, times, jnp.inf)
         at_ts.append((times, states))
     at_steps = []
     for part in parts:

@@ -262,9 +262,9 @@ def interpolate(
     weights = dense_weights(method, t, t0, t1)
 
     def evaluate(y, *k):
-        stages = jnp.stack(k).reshape(len(k), -1)
+        stages = jnp.stack(k).reshape(len(k), y.size)
         moved = jnp.matmul(weights.astype(y.dtype), stages, precision=EXACT)
-        return y[None] + moved.reshape(-1, *y.shape)
+        return y[None] + moved.reshape(len(weights), *y.shape)
 
     return jax.tree.map(evaluate, y, *k)
 
@@ -287,9 +287,9 @@ def interpolate_transposed(
     weights = dense_weights(method, t, t0, t1)
 
     def pull(ct):
-        flat = ct.reshape(ct.shape[0], -1)
+        flat = ct.reshape(ct.shape[0], ct[0].size)
         moved = jnp.matmul(weights.astype(ct.dtype).T, flat, precision=EXACT)
-        return moved.reshape(-1, *ct.shape[1:])
+        return moved.reshape(method.stages, *ct.shape[1:])
 
     leaves, structure = jax.tree.flatten(cotangent)
     pulled = [pull(leaf) for leaf in leaves]
