@@ -7,31 +7,38 @@ from typing import Any
 
 
 def show_list(configs: str | Path = "configs") -> int:
-    """Prints every config with its description and expected time."""
+    """Prints every config, its experiment and expected time, and what it is about.
+
+    A config is a line of narrow columns with its description below: a table of five
+    columns has no room for words in an ordinary terminal.
+    """
     import rich.console
-    import rich.table
+    import rich.padding
 
     from djx.core.errors import ConfigError
     from djx.run._read import read_table
 
-    table = rich.table.Table(box=None, header_style="bold")
-    for head in ("experiment", "config", "tier", "expected", "description"):
-        table.add_column(head, overflow="fold", no_wrap=head == "config")
+    rows, descriptions = [("config", "experiment", "tier", "expected")], [""]
     for path in sorted(Path(configs).glob("*/*.toml")):
         try:
             content = read_table(path)
         except ConfigError as error:
-            table.add_row("", str(path), "", "", _plain(error))
+            rows.append((str(path), "", "", ""))
+            descriptions.append(str(error))
             continue
         seconds = content.get("budget_seconds")
-        table.add_row(
-            _plain(content.get("experiment", "")),
-            str(path),
-            _plain(content.get("tier", "")),
-            f"{seconds:.0f} s" if isinstance(seconds, int | float) else "",
-            _plain(content.get("description", "")),
-        )
-    rich.console.Console().print(table)
+        expected = f"{seconds:.0f} s" if isinstance(seconds, int | float) else ""
+        named = (str(content.get(name, "")) for name in ("experiment", "tier"))
+        rows.append((str(path), *named, expected))
+        descriptions.append(str(content.get("description", "")))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    console = rich.console.Console(highlight=False)
+    for place, (row, description) in enumerate(zip(rows, descriptions, strict=True)):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        style = None if place else "bold"
+        console.print("  ".join(cells).rstrip(), markup=False, style=style)
+        if description:
+            console.print(rich.padding.Padding(_plain(description), (0, 0, 0, 4)))
     return 0
 
 

@@ -1,3 +1,4 @@
+import gc
 import os
 import tempfile
 
@@ -20,7 +21,13 @@ def x64():
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _free_compiled_programs():
+    """Compiled programs go with their module.
+
+    Each holds memory maps, of which Linux allows a process 65530: some ten thousand
+    programs later XLA crashes.
+    """
     yield
     jax.clear_caches()
+    gc.collect()

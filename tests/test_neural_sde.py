@@ -1,5 +1,7 @@
 """The neural SDE experiment's own pieces."""
 
+from typing import Any, cast
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -9,6 +11,7 @@ from scipy.integrate import solve_ivp
 
 from experiments import neural_sde
 from experiments._neural_sde_data import drift, spiral_moments
+from experiments._neural_sde_model import DriftStiffness, equation, Net
 
 
 class Linear(eqx.Module):
@@ -52,24 +55,24 @@ def test_data_without_drift_are_geometric_brownian_motion():
 def test_network_means_its_equation_in_the_sense_of_ito():
     """With du = g u dW alone the mean stays; read as Stratonovich's it would grow."""
     model, count, noise = neural_sde.Model(width=3), 8000, 1.0
-    net = neural_sde.Net(3, key=jr.key(0))
+    net = Net(3, key=jr.key(0))
     net = eqx.tree_at(
         lambda n: (n.field.weight, n.field.bias, n.noise.weight, n.noise.bias),
         net,
         (jnp.zeros((2, 3)), jnp.zeros(2), noise * jnp.eye(2), jnp.zeros(2)),
     )
-    terms = neural_sde.equation(count, model, key=jr.key(1))
+    terms = equation(count, model.finest, key=jr.key(1))
     ends, _ = neural_sde.solve(net, terms, jnp.array([1.0]), count, model)
-    found = float(jnp.mean(ends.ys[0, :, 0]))
+    found = float(jnp.mean(cast(Any, ends.ys)[0, :, 0]))
     deviation = np.sqrt(4 * np.expm1(noise**2) / count)
     assert abs(found - 2.0) < 4 * deviation < 0.1 * 2.0 * np.expm1(noise**2 / 2)
 
 
 @pytest.mark.parametrize("rate", [-3.0, 1.5])
 def test_stiffness_of_a_linear_drift_is_its_rate(rate):
-    net, model = Linear(rate, 0.3), neural_sde.Model()
-    terms = neural_sde.equation(50, model, key=jr.key(2))
-    extra = neural_sde.DriftStiffness(net)
+    net, model = cast(Net, Linear(rate, 0.3)), neural_sde.Model()
+    terms = equation(50, model.finest, key=jr.key(2))
+    extra = DriftStiffness(net)
     _, value = neural_sde.solve(net, terms, jnp.array([1.0]), 50, model, extra)
     # Of the drift that the solver sees, over an interval of length one.
     np.testing.assert_allclose(value, abs(rate - 0.3**2 / 2), rtol=1e-3)
