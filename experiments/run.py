@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
         `--check`, 75 stopped and saved.
     """
     args = _parser().parse_intermixed_args(arguments)
-    from djx.core.errors import ConfigError, ResumeError
+    from djx.core.errors import BackendError, ConfigError, ResumeError
 
     try:
         return _dispatch(args)
@@ -25,6 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse([str(fault) for fault in error.faults])
     except ResumeError as error:
         return _refuse([f"config error: {args.config}: {error}"])
+    except BackendError as error:
+        _refuse([f"fault: {error}"])
+        return 1
 
 
 def _dispatch(args: argparse.Namespace) -> int:

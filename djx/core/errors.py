@@ -25,6 +25,10 @@ class ConfigError(Exception):
         super().__init__("\n".join(map(str, self.faults)))
 
 
+class BackendError(Exception):
+    """The installed XLA computes wrong numbers; the message names the remedy."""
+
+
 class ResumeError(Exception):
     """A run directory does not fit what it was asked to continue."""
 

@@ -20,6 +20,7 @@ from ..core import combine_digests, tree_digest
 from ..core.errors import ConfigError, did_you_mean, Fault, ResumeError
 from ._checkpoint import CheckpointStore, Saved
 from ._claims import claims_json, references
+from ._backend import check_backend
 from ._environment import describe_environment, enable_compilation_cache
 from ._load import Spec
 from ._loop import Outcome, run_program
@@ -71,10 +72,12 @@ def run(
         States, metrics, measured claims, timings.
 
     Raises:
+        BackendError: where the installed XLA computes wrong numbers.
         ConfigError: where the config cannot run, before anything is trained.
         ResumeError: where `out` holds a run that this config does not continue.
     """
     began = time.perf_counter()
+    check_backend()
     enable_compilation_cache()
     programs = [Program(arms, spec.build) for arms in group_arms(spec.arms)]
     _check_names(spec, programs)
