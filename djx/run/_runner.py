@@ -18,9 +18,9 @@ import tomli_w
 
 from ..core import combine_digests, tree_digest
 from ..core.errors import ConfigError, did_you_mean, Fault, ResumeError
+from ._backend import check_backend
 from ._checkpoint import CheckpointStore, Saved
 from ._claims import claims_json, references
-from ._backend import check_backend
 from ._environment import describe_environment, enable_compilation_cache
 from ._load import Spec
 from ._loop import Outcome, run_program
