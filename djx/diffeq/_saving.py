@@ -86,16 +86,17 @@ def assembled(part: Part, saved: Saved, turn: Any, args: Any, max_steps: int):
         ts, ys = saved.at_steps[part.steps]
         times.append(ts)
         states.append(ys)
-    if sub.t1 and sub.steps == 0:
+    on_the_way = part.ts is not None or sub.steps > 1
+    if sub.t1 and sub.steps == 0 and part.ts is None:
         times.append(saved.t1[None])
         states.append(_one(saved.y1))
-    elif sub.t1 and sub.steps > 1 and max_steps % sub.steps != 0:
+    elif sub.t1 and on_the_way and (sub.steps == 0 or max_steps % sub.steps != 0):
         times.append(jnp.full_like(saved.t1, jnp.inf)[None])
         states.append(jax.tree.map(lambda x: jnp.full_like(x, jnp.inf)[None], saved.y1))
     t = jnp.concatenate(times)
     y = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)
-    if sub.t1 and sub.steps > 1:
-        t, y = _end_behind_steps(sub, saved, t, y)
+    if sub.t1 and on_the_way:
+        t, y = _end_behind_last(part, saved, t, y)
     filled = jnp.isfinite(t)
     for leaf in jax.tree.leaves(y):
         filled = filled & (leaf.size == 0 or ~_unsaved(leaf))
@@ -104,10 +105,19 @@ def assembled(part: Part, saved: Saved, turn: Any, args: Any, max_steps: int):
     return jax.vmap(turn)(t), y
 
 
-def _end_behind_steps(sub, saved, t, y):
-    """Puts the end where the last saved step left off, unless it is that step."""
-    row = int(sub.t0) + saved.accepted // sub.steps
-    needed = saved.accepted % sub.steps != 0
+def _end_behind_last(part, saved, t, y):
+    """Puts the end where the last state left off, unless it is that of a step.
+
+    A solve that failed leaves rows unsaved between them, and those come last.
+    """
+    sub = part.sub
+    row = jnp.asarray(int(sub.t0))
+    needed = True
+    if part.ts is not None:
+        row += jnp.sum(jnp.isfinite(saved.at_ts[part.ts][0]))
+    if sub.steps > 1:
+        row += saved.accepted // sub.steps
+        needed = saved.accepted % sub.steps != 0
 
     def put(rows, end):
         at = jnp.minimum(row, rows.shape[0] - 1)

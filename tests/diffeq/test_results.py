@@ -54,6 +54,59 @@ def test_failures_have_names(x64):
     np.testing.assert_array_equal(np.isfinite(few.ys), [True, True, False])
 
 
+_PARTS = {
+    "ts": dict(ts=[0.0, 0.003, 0.7, 1.0]),
+    "ts and t1": dict(ts=[0.0, 0.003, 0.7], t1=True),
+    "all": dict(t0=True, ts=[0.003, 0.7], t1=True),
+    "steps": dict(steps=True),
+    "thinned": dict(t0=True, steps=3, t1=True),
+    "t1": dict(t0=True, t1=True),
+    "of a function": dict(ts=[0.003, 0.7], t1=True, fn=lambda t, y, args: (t, y**2)),
+}
+
+
+@pytest.mark.parametrize("parts", _PARTS.values(), ids=_PARTS)
+@pytest.mark.parametrize("step", ["adaptive", "fixed"])
+@pytest.mark.parametrize("end", [1.0, 0.02])
+def test_failed_solves_save_what_diffrax_saves(x64, parts, step, end):
+    """Rows that were reached first, then the end, then infinite times and states."""
+    parts = dict(parts)
+    if "ts" in parts:
+        parts["ts"] = end * np.asarray(parts["ts"])
+    case: dict = dict(saveat=diffrax.SaveAt(**parts), throw=False, max_steps=20)
+    case["stepsize_controller"] = (
+        PID if step == "adaptive" else diffrax.ConstantStepSize()
+    )
+    term = diffrax.ODETerm(lambda t, y, args: jnp.sin(900 * t) * y)
+    given = term, diffrax.Tsit5(), 0.0, end, 0.02, jnp.asarray([1.0, 2.0])
+    ours = diffeq.diffeqsolve(*given, **case)
+    theirs = diffrax.diffeqsolve(*given, **case)
+    assert (ours.result == diffrax.RESULTS.successful) == (end < 0.1)
+    assert ours.result == theirs.result
+    np.testing.assert_allclose(ours.ts, theirs.ts, rtol=1e-12)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), ours.ys, theirs.ys
+    )
+
+
+def test_parts_of_a_state_may_be_empty(x64):
+    y0 = {"a": jnp.array([1.0, 2.0]), "b": jnp.zeros((0, 3))}
+    for controller in (PID, diffrax.ConstantStepSize()):
+        solution = diffeq.diffeqsolve(
+            diffrax.ODETerm(lambda t, y, args: jax.tree.map(lambda x: -x, y)),
+            diffrax.Tsit5(),
+            0.0,
+            1.0,
+            0.1,
+            y0,
+            saveat=diffrax.SaveAt(ts=[0.5, 1.0]),
+            stepsize_controller=controller,
+        )
+        assert solution.ys["b"].shape == (2, 0, 3)
+        expected = np.exp([[-0.5], [-1.0]]) * [1.0, 2.0]
+        np.testing.assert_allclose(solution.ys["a"], expected, rtol=1e-5)
+
+
 def test_failures_raise_unless_told_otherwise():
     with pytest.raises(RuntimeError, match="maximum number of solver steps"):
         _solve(lambda t, y: jnp.sin(900 * t) * y, max_steps=20)
