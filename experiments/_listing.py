@@ -28,8 +28,10 @@ def show_list(configs: str | Path = "configs") -> int:
             continue
         seconds = content.get("budget_seconds")
         expected = f"{seconds:.0f} s" if isinstance(seconds, int | float) else ""
-        named = (str(content.get(name, "")) for name in ("experiment", "tier"))
-        rows.append((str(path), *named, expected))
+        experiment, tier = (
+            str(content.get(name, "")) for name in ("experiment", "tier")
+        )
+        rows.append((str(path), experiment, tier, expected))
         descriptions.append(str(content.get("description", "")))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     console = rich.console.Console(highlight=False)
