@@ -1,4 +1,4 @@
-"""What every other part stands on: key streams, named leaves, digests, safe norms.
+"""What every other part stands on: keys, named leaves, digests, norms, operations.
 
 Names load when they are first asked for: `djx.core.errors` needs no JAX.
 """
@@ -8,16 +8,26 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 
 if _TYPE_CHECKING:
+    from ._close import close as close, without_repetition as without_repetition
     from ._digest import (
         combine_digests as combine_digests,
         leaf_digest as leaf_digest,
         tree_digest as tree_digest,
     )
     from ._keys import seed_keys as seed_keys, stream_key as stream_key
+    from ._manual import (
+        varying as varying,
+        varying_alike as varying_alike,
+        varying_axes as varying_axes,
+    )
     from ._norms import safe_rms as safe_rms
+    from ._operation import bind as bind, Operation as Operation
     from ._tree import leaf_names as leaf_names
 
 _WHERE = {
+    "Operation": "_operation",
+    "bind": "_operation",
+    "close": "_close",
     "combine_digests": "_digest",
     "leaf_digest": "_digest",
     "leaf_names": "_tree",
@@ -25,6 +35,10 @@ _WHERE = {
     "seed_keys": "_keys",
     "stream_key": "_keys",
     "tree_digest": "_digest",
+    "varying": "_manual",
+    "varying_alike": "_manual",
+    "varying_axes": "_manual",
+    "without_repetition": "_close",
 }
 
 __all__ = list(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -7,9 +7,8 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from ..core import bind, Operation, varying_alike
 from ._lanes import any_lane, choose, Lanes
-from ._manual import varying_alike
-from ._operation import bind, Operation
 from ._problem import Problem, State, Tally
 
 

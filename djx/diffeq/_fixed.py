@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ..core import safe_rms
+from ..core import safe_rms, varying, varying_alike
 from ._grid import scan_steps, segments_of, Trail
-from ._manual import varying, varying_alike
 from ._methods import Method
 from ._noise import controls
 from ._problem import Problem, State, Tally

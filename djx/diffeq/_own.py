@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from ..core import bind, varying_axes
 from ._accumulate import AccumulatingSolver
 from ._adaptive import Forward, GAVE_UP, NOT_FINITE, OKAY, OUT_OF_STEPS, UNDERFLOW
 from ._choice import Choice, inner_of
@@ -21,10 +22,8 @@ from ._fixed import (
 )
 from ._grid import at_nodes, at_times, grid_of, Trail
 from ._lanes import Lanes
-from ._manual import varying_axes
 from ._methods import method_of
 from ._noise import controls
-from ._operation import bind
 from ._problem import Inputs, Problem, State, stop, Tally
 from ._reversible import reversible_solve
 from ._saving import assembled, Part, parts_of, Saved

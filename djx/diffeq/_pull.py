@@ -4,10 +4,9 @@ import jax
 import jax.lax as lax
 import jax.numpy as jnp
 
+from ..core import bind, Operation, varying_alike
 from ._adaptive import evaluate_dense, put_row, save_mask, TILE
 from ._lanes import choose
-from ._manual import varying_alike
-from ._operation import bind, Operation
 from ._replay import floats_of, is_float, map_maybe, Outputs, Replay
 
 

@@ -11,6 +11,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from ..core import Operation, varying_alike
 from ._adaptive import (
     compaction,
     evaluate_dense,
@@ -22,8 +23,6 @@ from ._adaptive import (
     times_first,
 )
 from ._lanes import choose, Lanes
-from ._manual import varying_alike
-from ._operation import Operation
 from ._problem import Problem, State, Tally
 from ._setup import zeros_like
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import PyTree
 
-from ._manual import varying_alike
+from ..core import varying_alike
 from ._step import close, Equation
 
 

@@ -4,9 +4,8 @@ import jax
 import jax.lax as lax
 import jax.numpy as jnp
 
+from ..core import bind, varying_alike
 from ._adaptive import evaluate_dense, TILE
-from ._manual import varying_alike
-from ._operation import bind
 from ._replay import Replay
 
 

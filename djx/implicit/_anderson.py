@@ -1,0 +1,157 @@
+"""Fixed points of many lanes at once: Picard's and Anderson's iterations."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ._iterative import norm
+
+
+Lanes = Float[Array, "lanes n"]
+
+
+class FixedPoints(NamedTuple):
+    """What was found for every lane."""
+
+    x: Lanes
+    """Where the last residual was measured."""
+    iterations: Int[Array, " lanes"]
+    """Evaluations of the map."""
+    residual: Float[Array, " lanes"]
+    """|T(x) - x|."""
+    rate: Float[Array, " lanes"]
+    """By which the residual shrank per iteration, on average."""
+    converged: Bool[Array, " lanes"]
+
+
+def anderson(
+    function: Callable[[Lanes], Lanes],
+    start: Lanes,
+    *,
+    tolerance: float,
+    max_steps: int,
+    scale: Float[Array, " lanes"] | None = None,
+    memory: int = 5,
+    ridge: float = 1e-8,
+) -> FixedPoints:
+    """Anderson's acceleration of x <- T(x); with `memory=0` Picard's iteration.
+
+    The next point is the combination of the last `memory` images whose combined
+    residual is smallest (Walker and Ni 2011, with a ridge relative to the trace of the
+    Gram matrix). A lane begins anew where its residual doubled, and stands still once
+    it has converged.
+
+    Args:
+        function: T, of all lanes.
+        start: where to start.
+        tolerance: of |T(x) - x| relative to |x|, or to `scale`.
+        max_steps: evaluations of T.
+        scale: what residuals are relative to.
+        memory: residuals kept.
+        ridge: see above.
+
+    Returns:
+        The points; x is the image T of the last iterate.
+    """
+    lanes, n = start.shape
+    dtype = start.dtype
+    kept = max(memory, 1)
+
+    def more(carry):
+        return jnp.any(carry[0])
+
+    def step(carry):
+        live, count, x, image, best, first, images, residuals, filled = carry
+        r = image - x
+        size = norm(r)
+        # What has grown to twice the best is not near a fixed point: begin anew.
+        filled = jnp.where(size > 2 * best, 0, filled)
+        place = filled % kept
+        index = jnp.arange(lanes)
+        images = images.at[place, index].set(image)
+        residuals = residuals.at[place, index].set(r)
+        filled = filled + 1
+        x_new = image
+        if memory > 1:
+            x_new = _mixed(images, residuals, filled, kept, ridge, image)
+        image_new = function(x_new)
+        keep = live[:, None]
+        x = jnp.where(keep, x_new, x)
+        image = jnp.where(keep, image_new, image)
+        size = norm(image - x)
+        reference = norm(image) if scale is None else scale
+        live = live & ~(size <= tolerance * reference) & jnp.isfinite(size)
+        count = count + keep[:, 0]
+        live = live & (count < max_steps)
+        best = jnp.minimum(best, size)
+        return live, count, x, image, best, first, images, residuals, filled
+
+    image = function(start)
+    size = norm(image - start)
+    reference = norm(image) if scale is None else scale
+    live = ~(size <= tolerance * reference) & jnp.isfinite(size) & (max_steps > 1)
+    store = jnp.zeros((kept, lanes, n), dtype)
+    first = (
+        live,
+        jnp.ones(lanes, int),
+        start,
+        image,
+        size,
+        size,
+        store,
+        store,
+        jnp.zeros(lanes, int),
+    )
+    _, count, x, image, _, began, *_ = jax.lax.while_loop(more, step, first)
+    size = norm(image - x)
+    reference = norm(image) if scale is None else scale
+    ratio = jnp.where(began > 0, size / jnp.where(began > 0, began, 1), 0)
+    rate = ratio ** (1 / jnp.maximum(count - 1, 1))
+    converged = size <= tolerance * reference
+    return FixedPoints(image, count, size, rate, converged)
+
+
+def _mixed(images, residuals, filled, kept, ridge, image):
+    """The combination of images whose residual is smallest, by lane."""
+    there = jnp.arange(kept)[:, None] < filled[None]
+    safe = jnp.where(there[:, :, None], residuals, 0)
+    gram = jnp.einsum("kln,mln->lkm", safe, safe)
+    trace = jnp.trace(gram, axis1=1, axis2=2)[:, None, None]
+    unit = jnp.where(trace > 0, trace, 1)
+    eye = jnp.eye(kept, dtype=image.dtype)
+    missing = jnp.where(there.T, 0.0, 1.0).astype(image.dtype)
+    # Weights solve (G + ridge) w = 1 up to scale; slots not filled yet get none.
+    matrix = gram / unit + ridge * eye + missing[:, :, None] * eye
+    weights = _solve_small(matrix, 1 - missing)
+    total = jnp.sum(weights, 1, keepdims=True)
+    weights = weights / jnp.where(total == 0, 1, total)
+    mixed = jnp.einsum("lk,kln->ln", weights, images)
+    fine = jnp.all(jnp.isfinite(weights), 1, keepdims=True) & (total != 0)
+    return jnp.where(fine, mixed, image)
+
+
+def _solve_small(matrix, rhs):
+    """Gaussian elimination of small positive definite matrices, lanes vectorised.
+
+    A library call in a loop costs more than these few operations, and has been seen
+    to hang on machines of two cores.
+    """
+    size = matrix.shape[-1]
+    rows = [matrix[:, i] for i in range(size)]
+    values = [rhs[:, i] for i in range(size)]
+    for i in range(size):
+        for j in range(i + 1, size):
+            factor = rows[j][:, i] / rows[i][:, i]
+            rows[j] = rows[j] - factor[:, None] * rows[i]
+            values[j] = values[j] - factor * values[i]
+    out: list[Array] = [values[0]] * size
+    for i in reversed(range(size)):
+        known = sum(
+            (rows[i][:, j] * out[j] for j in range(i + 1, size)),
+            start=jnp.zeros_like(values[i]),
+        )
+        out[i] = (values[i] - known) / rows[i][:, i]
+    return jnp.stack(out, 1)

@@ -1,0 +1,158 @@
+"""What all kinds of solves have in common."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optimistix as optx
+from jaxtyping import Array, PyTree
+
+from ..core import close
+from ._attach import Found, implicit, newton_correction
+from ._choose import System
+from ._flat import flattened, unflattener
+from ._gradient import Gradient
+from ._linear import FOUND, LOST
+from ._receipt import Receipt
+from ._solution import checked, forward_receipt, result_of, Solution
+
+
+class Flat(NamedTuple):
+    """A function of the unknown alone, as one of flat vectors."""
+
+    closed: Callable[[Sequence[Any], Array], Array]
+    """(constants, x), where what the function closes over are the constants."""
+    constants: list[Any]
+    start: Array
+    unflatten: Callable[[Array], PyTree]
+
+    def stopped(self) -> Callable[[Array], Array]:
+        """The function of x, without derivatives in its constants."""
+        constants = jax.lax.stop_gradient(self.constants)
+        return lambda x: self.closed(constants, x)
+
+
+class Forward(NamedTuple):
+    """What a forward solver found."""
+
+    x: Array
+    converged: Any
+    iterations: Any
+    aid: tuple[str, Sequence[Array]] | None = None
+    condition: Any = jnp.nan
+    stats: dict[str, Any] = {}
+    kink: Any = False
+
+
+def flat(function: Callable, start: PyTree, args: Sequence[Any], scalar=False) -> Flat:
+    """Makes a function of (x, *args) one of flat vectors.
+
+    Args:
+        function: of (x, *args), to arrays.
+        start: an x.
+        args: its other arguments.
+        scalar: whether it must return one number.
+
+    Returns:
+        The flat function.
+
+    Raises:
+        ValueError: where a scalar function returns something else.
+    """
+    start = jax.tree.map(jnp.asarray, start)
+    unflatten = unflattener(start)
+    x = jax.lax.stop_gradient(flattened(start))
+
+    def of_x(x):
+        out = function(unflatten(x), *args)
+        if not scalar:
+            return flattened(out)
+        if jnp.shape(out) != ():
+            raise ValueError(
+                f"an objective returns one number, not an array of shape "
+                f"{jnp.shape(out)}"
+            )
+        return jnp.asarray(out)
+
+    closed, constants = close(of_x, x)
+    return Flat(closed, constants, x, unflatten)
+
+
+def finish(
+    problem: Flat,
+    system: System,
+    forward: Forward,
+    gradient: Gradient,
+    receipt: Receipt | None,
+    start: PyTree | None,
+    aux_of: Callable[[PyTree], Any] | None,
+    throw: bool,
+) -> Solution:
+    """Attaches derivatives to what a solver found and reports on it."""
+    converged = jnp.asarray(forward.converged)
+    status = jnp.where(converged, jnp.where(forward.kink, 2, FOUND), LOST)
+    x = jax.lax.stop_gradient(forward.x)
+    found = Found(x, status, forward.aid)
+    if gradient.certify == "correct":
+        x = x + newton_correction(system, problem.constants, found, gradient)
+        found = found._replace(x=x)
+    residual = system.residual(jax.lax.stop_gradient(problem.constants), x)
+    told = forward_receipt(
+        converged,
+        forward.iterations,
+        jnp.sqrt(jnp.sum(residual**2)),
+        forward.condition,
+    )
+    out = implicit(
+        system,
+        problem.constants,
+        found,
+        gradient,
+        receipt=receipt,
+        start=None if start is None else flattened(start),
+    )
+    result = result_of(converged)
+    value = checked(problem.unflatten(out), result, throw)
+    stats = {"iterations": forward.iterations, "kink": forward.kink} | forward.stats
+    stats = jax.lax.stop_gradient(stats)
+    aux = None if aux_of is None else aux_of(value)
+    return Solution(value, result, told, stats, aux)
+
+
+def by_optimistix(problem: Flat, solve: Callable, solver: Any, max_steps: int):
+    """A forward solve by optimistix, whose errors become results.
+
+    Args:
+        problem: the flat function.
+        solve: `optimistix.root_find` or its like.
+        solver: optimistix' solver.
+        max_steps: of it.
+
+    Returns:
+        What it found.
+    """
+    function = problem.stopped()
+    solution = solve(
+        lambda x, _: function(x),
+        solver,
+        problem.start,
+        max_steps=max_steps,
+        throw=False,
+    )
+    return Forward(
+        jax.lax.stop_gradient(solution.value),
+        solution.result == optx.RESULTS.successful,
+        solution.stats["num_steps"],
+    )
+
+
+def by_caller(problem: Flat, solver: Callable, tolerance: float) -> Forward:
+    """A forward solve by any function of (function, start), both of flat vectors.
+
+    Whether it converged is read off the length of its answer's Newton step later; here
+    it counts as found where it is finite.
+    """
+    del tolerance
+    x = jax.lax.stop_gradient(solver(problem.stopped(), problem.start))
+    return Forward(x, jnp.all(jnp.isfinite(x)), -1)
