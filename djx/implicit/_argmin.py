@@ -82,7 +82,7 @@ def argmin(
     elif isinstance(solver, optx.AbstractMinimiser):
         forward = by_optimistix(problem, optx.minimise, solver, max_steps)
     else:
-        forward = by_caller(problem, solver, rtol)
+        forward = by_caller(problem, solver)
 
     def slope(constants, x):
         return jax.grad(lambda x: problem.closed(constants, x))(x)
@@ -158,7 +158,7 @@ def least_squares(
     elif isinstance(solver, optx.AbstractLeastSquaresSolver | optx.AbstractMinimiser):
         forward = by_optimistix(problem, optx.least_squares, solver, max_steps)
     else:
-        forward = by_caller(problem, solver, rtol)
+        forward = by_caller(problem, solver)
 
     def slope(constants, x):
         r, pull = jax.vjp(lambda x: problem.closed(constants, x), x)

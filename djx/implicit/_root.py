@@ -91,7 +91,7 @@ def root(
     elif isinstance(solver, optx.AbstractRootFinder | optx.AbstractLeastSquaresSolver):
         forward = by_optimistix(problem, optx.root_find, solver, max_steps)
     else:
-        forward = by_caller(problem, solver, rtol)
+        forward = by_caller(problem, solver)
     system = System(
         problem.closed,
         symmetric=symmetric or positive_definite,

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from djx.core import without_repetition
 from djx.diffeq._methods import method_of
 from djx.diffeq._step import (
     close,
@@ -14,7 +15,6 @@ from djx.diffeq._step import (
     interpolate_transposed,
     rolled_step,
     runge_kutta_step,
-    without_repetition,
 )
 
 
