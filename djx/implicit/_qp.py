@@ -85,13 +85,16 @@ def qp(
     small, objective, of_a, of_g = scaled(stopped)
     inner = interior_point(small, tolerance=tolerance, max_steps=max_steps)
     active = inner.z > inner.s
-    loose = tolerance**0.5
-    kink = jnp.any(jnp.maximum(inner.z, inner.s) < loose)
     x, y, z, factor, gap = _polished(small, inner, active)
     n, p = len(program.q), len(program.b)
     flat = jnp.concatenate([x, y * of_a / objective, z * of_g / objective])
-    converged = inner.converged & jnp.all(jnp.isfinite(flat))
+    # What decides is whether the polished point is optimal: it is not where the wrong
+    # constraints were taken to hold.
     lost = inner.infeasible | inner.unbounded
+    converged = (gap <= 10 * tolerance) & jnp.all(jnp.isfinite(flat)) & ~lost
+    larger, less = jnp.maximum(inner.z, inner.s), jnp.minimum(inner.z, inner.s)
+    near = (larger < tolerance**0.5) | (less > 0.01 * larger)
+    kink = converged & jnp.any(near)
     flat = jnp.where(converged, flat, jnp.where(lost, jnp.nan, flat))
     shapes = [jnp.shape(part) for part in program]
 
