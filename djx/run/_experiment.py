@@ -50,6 +50,8 @@ def supervised(
     report: Callable[[Any, Any], None] | None = None,
     ema: float | Array | None = None,
     precision: str = "float32",
+    probe: PyTree = None,
+    read_probe: Callable[[PyTree], Metrics] = lambda told: {},
 ) -> Experiment:
     """Gradient descent on a loss over batches.
 
@@ -62,6 +64,9 @@ def supervised(
         report: passed on.
         ema: decay of averaged parameters, which evaluation then uses.
         precision: "bfloat16" runs the loss in that type on float32 parameters.
+        probe: zeros that the loss takes as the keyword `probe`, in whose cotangent a
+            backward pass reports: a receipt of `djx.implicit`, say.
+        read_probe: that cotangent to scalars, which are logged at every step.
 
     Returns:
         The experiment. Its state is a `TrainState`; `trained_model` gives the model.
@@ -80,13 +85,15 @@ def supervised(
         batch = data(state.data_key, index)
         trained, fixed = eqx.partition(state.params, eqx.is_inexact_array)
 
-        def objective(trained):
+        def objective(trained, probe):
+            given = {} if probe is None else {"probe": probe}
             model = eqx.combine(trained, fixed, static)
             model, cast_batch = compute_cast((model, batch), precision)
-            value, metrics = loss(model, cast_batch, index, key)
+            value, metrics = loss(model, cast_batch, index, key, **given)
             return value.astype(jnp.promote_types(value.dtype, jnp.float32)), metrics
 
-        (value, metrics), grads = jax.value_and_grad(objective, has_aux=True)(trained)
+        both = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
+        (value, metrics), (grads, told) = both(trained, probe)
         updates, opt_state = optimiser.update(grads, state.optimiser, trained)
         trained = optax.apply_updates(trained, updates)
         average = state.average
@@ -94,6 +101,8 @@ def supervised(
             average = optax.incremental_update(trained, average, 1 - ema)
             average = _as_types_of(average, trained)
         metrics = {"loss": value, **metrics}
+        if probe is not None:
+            metrics |= read_probe(told)
         new = TrainState(
             eqx.combine(trained, fixed), opt_state, average, state.data_key
         )
