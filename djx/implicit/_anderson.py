@@ -7,10 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._iterative import norm
-
-
-Lanes = Float[Array, "lanes n"]
+from ._iterative import Lanes, norm
 
 
 class FixedPoints(NamedTuple):
@@ -64,7 +61,7 @@ def anderson(
         return jnp.any(carry[0])
 
     def step(carry):
-        live, count, x, image, best, first, images, residuals, filled = carry
+        live, count, x, image, best, images, residuals, filled = carry
         r = image - x
         size = norm(r)
         # What has grown to twice the best is not near a fixed point: begin anew.
@@ -87,7 +84,7 @@ def anderson(
         count = count + keep[:, 0]
         live = live & (count < max_steps)
         best = jnp.minimum(best, size)
-        return live, count, x, image, best, first, images, residuals, filled
+        return live, count, x, image, best, images, residuals, filled
 
     image = function(start)
     size = norm(image - start)
@@ -100,12 +97,12 @@ def anderson(
         start,
         image,
         size,
-        size,
         store,
         store,
         jnp.zeros(lanes, int),
     )
-    _, count, x, image, _, began, *_ = jax.lax.while_loop(more, step, first)
+    began = size
+    _, count, x, image, *_ = jax.lax.while_loop(more, step, first)
     size = norm(image - x)
     reference = norm(image) if scale is None else scale
     ratio = jnp.where(began > 0, size / jnp.where(began > 0, began, 1), 0)

@@ -8,11 +8,9 @@ import optimistix as optx
 from jaxtyping import PyTree
 
 from ._choose import DENSE, System
-from ._direct import condition
 from ._gradient import Gradient
-from ._linear import aid_leaves
 from ._newton import newton_least_squares, newton_minimum
-from ._problem import by_caller, by_optimistix, finish, flat, Forward
+from ._problem import by_caller, by_newton, by_optimistix, finish, flat
 from ._receipt import Receipt
 from ._solution import Solution
 
@@ -72,13 +70,7 @@ def argmin(
         found = newton_minimum(
             problem.stopped(), problem.start, rtol=rtol, atol=atol, max_steps=max_steps
         )
-        forward = Forward(
-            found.x,
-            found.converged,
-            found.iterations,
-            (found.aid.kind, aid_leaves(found.aid)),
-            condition(found.aid)[0],
-        )
+        forward = by_newton(found)
     elif isinstance(solver, optx.AbstractMinimiser):
         forward = by_optimistix(problem, optx.minimise, solver, max_steps)
     else:
@@ -148,13 +140,7 @@ def least_squares(
         found = newton_least_squares(
             problem.stopped(), problem.start, rtol=rtol, atol=atol, max_steps=max_steps
         )
-        forward = Forward(
-            found.x,
-            found.converged,
-            found.iterations,
-            (found.aid.kind, aid_leaves(found.aid)),
-            condition(found.aid)[0],
-        )
+        forward = by_newton(found)
     elif isinstance(solver, optx.AbstractLeastSquaresSolver | optx.AbstractMinimiser):
         forward = by_optimistix(problem, optx.least_squares, solver, max_steps)
     else:

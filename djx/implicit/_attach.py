@@ -36,7 +36,7 @@ class Attached(Batched):
         return [arrays[0]]
 
     def linearised(self, active, primals):
-        """Dx = -A^-1 B dtheta, from F(x, theta) = 0."""
+        """The tangent -A^-1 B dtheta, from F(x, theta) = 0."""
         (x,) = bind(self, *primals)
         solve = self.solve
         reports = solve.reports and active[-1]

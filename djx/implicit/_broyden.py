@@ -4,13 +4,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from ._anderson import FixedPoints
-from ._iterative import norm
-
-
-Lanes = Float[Array, "lanes n"]
+from ._iterative import Lanes, norm
 
 
 def broyden(

@@ -51,7 +51,7 @@ class Gradient:
             in the failed lanes; "raise" stops the program (as one for all lanes).
         certify: "correct" adds one Newton step to the solution before it is used, so
             that the derivative is right to second order in the solution's error (Ye et
-            al. 2024); `certified` estimates that error.
+            al. 2024); `value_and_grad` estimates that error.
     """
 
     mode: Mode = "exact"

@@ -56,7 +56,7 @@ class LinearSolve(Batched):
         return arrays[0], constants, status, extra, start, b, receipts
 
     def mapped_everywhere(self, index, count):
-        """B and the receipts are."""
+        """The right-hand side and the receipts are."""
         return index >= count - 1 - REPORTS * self.reports
 
     def run(self, *arrays):
@@ -249,7 +249,7 @@ class LinearSolve(Batched):
         return jnp.transpose(columns, (1, 2, 0))
 
     def linearised(self, active, primals):
-        """Du = A^-1 (db - dA u), by the same solve."""
+        """The tangent A^-1 (db - dA u), by the same solve."""
         results = bind(self, *primals)
         x, constants, status, extra, _, b, receipts = self._split(primals)
         head = 1 + self.constants
@@ -282,7 +282,7 @@ class LinearSolve(Batched):
         return self.started and index == len(flags) - 2 - REPORTS * self.reports
 
     def _change(self, head, where, tangents, u):
-        """DA u along tangents of x and the constants."""
+        """The change of A u along tangents of x and the constants."""
 
         def one(u, x, *constants):
             if self.system.operator is not None:

@@ -11,9 +11,11 @@ from jaxtyping import Array, PyTree
 from ..core import close
 from ._attach import Found, implicit, newton_correction
 from ._choose import System
+from ._direct import condition
 from ._flat import flattened, unflattener
 from ._gradient import Gradient
-from ._linear import FOUND, LOST
+from ._linear import aid_leaves, FOUND, KINK, LOST
+from ._newton import Newton
 from ._receipt import Receipt
 from ._solution import checked, forward_receipt, result_of, Solution
 
@@ -91,7 +93,7 @@ def finish(
 ) -> Solution:
     """Attaches derivatives to what a solver found and reports on it."""
     converged = jnp.asarray(forward.converged)
-    status = jnp.where(converged, jnp.where(forward.kink, 2, FOUND), LOST)
+    status = jnp.where(converged, jnp.where(forward.kink, KINK, FOUND), LOST)
     x = jax.lax.stop_gradient(forward.x)
     found = Found(x, status, forward.aid)
     if gradient.certify == "correct":
@@ -118,6 +120,19 @@ def finish(
     stats = jax.lax.stop_gradient(stats)
     aux = None if aux_of is None else aux_of(value)
     return Solution(value, result, told, stats, aux)
+
+
+def by_newton(found: Newton) -> Forward:
+    """What djx' own Newton methods found, with their last factor."""
+    aid = found.aid
+    leaves = aid_leaves(aid)
+    return Forward(
+        found.x,
+        found.converged,
+        found.iterations,
+        (aid.kind, leaves),
+        condition(aid)[0],
+    )
 
 
 def by_optimistix(problem: Flat, solve: Callable, solver: Any, max_steps: int):

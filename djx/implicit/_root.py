@@ -9,11 +9,9 @@ from jaxtyping import PyTree
 
 from ._attach import check_square
 from ._choose import DENSE, System
-from ._direct import condition
 from ._gradient import Gradient
-from ._linear import aid_leaves
 from ._newton import newton_root
-from ._problem import by_caller, by_optimistix, finish, flat, Forward
+from ._problem import by_caller, by_newton, by_optimistix, finish, flat
 from ._receipt import Receipt
 from ._solution import Solution
 
@@ -81,13 +79,7 @@ def root(
         found = newton_root(
             problem.stopped(), problem.start, rtol=rtol, atol=atol, max_steps=max_steps
         )
-        forward = Forward(
-            found.x,
-            found.converged,
-            found.iterations,
-            (found.aid.kind, aid_leaves(found.aid)),
-            condition(found.aid)[0],
-        )
+        forward = by_newton(found)
     elif isinstance(solver, optx.AbstractRootFinder | optx.AbstractLeastSquaresSolver):
         forward = by_optimistix(problem, optx.root_find, solver, max_steps)
     else:
