@@ -33,8 +33,8 @@ class Gradient:
             method. "neumann": the first `steps` terms of sum J^k. "jacobian_free": the
             first term (Fung et al. 2022); after a Newton-like step, one-step
             differentiation (Bolte et al. 2023). "phantom": `steps` terms of the series
-            damped by `damping` (Geng et al. 2021). "unrolled": the solver's own
-            iterations are differentiated.
+            damped by `damping` (Geng et al. 2021). "unrolled", in `attach` alone: the
+            solver's own iterations are differentiated.
         linear: the method for systems with A. "auto": by the tags of A and its size,
             and with the factor of the forward solve where that has one. "eigh" (of a
             symmetric A) and "svd" give the solution of least norm where A is singular.
