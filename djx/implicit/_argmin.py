@@ -74,12 +74,12 @@ def argmin(
     elif isinstance(solver, optx.AbstractMinimiser):
         forward = by_optimistix(problem, optx.minimise, solver, max_steps)
     else:
-        forward = by_caller(problem, solver)
+        forward = by_caller(problem, solver, gradient)
 
     def slope(constants, x):
         return jax.grad(lambda x: problem.closed(constants, x))(x)
 
-    system = System(slope, symmetric=True, definite=True)
+    system = System(slope, definite=True)
     aux_of = (lambda x: objective(x, *args)[1]) if has_aux else None
     return finish(problem, system, forward, gradient, receipt, start, aux_of, throw)
 
@@ -144,7 +144,7 @@ def least_squares(
     elif isinstance(solver, optx.AbstractLeastSquaresSolver | optx.AbstractMinimiser):
         forward = by_optimistix(problem, optx.least_squares, solver, max_steps)
     else:
-        forward = by_caller(problem, solver)
+        forward = by_caller(problem, solver, gradient)
 
     def slope(constants, x):
         r, pull = jax.vjp(lambda x: problem.closed(constants, x), x)
@@ -155,6 +155,6 @@ def least_squares(
         return jax.linear_transpose(push, x)(push(u))[0]
 
     operator = gauss_newton if gradient.mode == "gauss_newton" else None
-    system = System(slope, operator, symmetric=True, definite=True)
+    system = System(slope, operator, definite=True)
     aux_of = (lambda x: residuals(x, *args)[1]) if has_aux else None
     return finish(problem, system, forward, gradient, receipt, start, aux_of, throw)

@@ -127,6 +127,16 @@ def implicit(
     return out
 
 
+def corrected(
+    system: System, constants: Sequence[Any], found: Found, gradient: Gradient
+) -> Found:
+    """The solution after one Newton step, if the gradient asks for that."""
+    if gradient.certify != "correct":
+        return found
+    step = newton_correction(system, constants, found, gradient)
+    return found._replace(x=jax.lax.stop_gradient(found.x) + step)
+
+
 def newton_correction(
     system: System, constants: Sequence[Any], found: Found, gradient: Gradient
 ) -> Array:
@@ -164,7 +174,6 @@ def attach(
     *,
     gradient: Gradient | None = None,
     has_aux: bool = False,
-    symmetric: bool = False,
     positive_definite: bool = False,
     host: bool = False,
 ):
@@ -180,8 +189,8 @@ def attach(
             is passed on without derivatives.
         gradient: how to differentiate.
         has_aux: see `solver`.
-        symmetric: the derivative of `optimality` in x is symmetric.
-        positive_definite: it is symmetric and positive definite, as at minima.
+        positive_definite: the derivative of `optimality` in x is symmetric and positive
+            definite, as at minima.
         host: the solver takes and gives numpy arrays (SciPy's, say); its first
             argument tells the shape of x. Runs as a callback.
 
@@ -195,7 +204,6 @@ def attach(
             optimality,
             gradient=gradient,
             has_aux=has_aux,
-            symmetric=symmetric,
             positive_definite=positive_definite,
             host=host,
         )
@@ -217,15 +225,11 @@ def attach(
             return out.astype(x.dtype)
 
         closed, constants = close(residual, x)
-        system = System(
-            closed,
-            symmetric=symmetric or positive_definite,
-            definite=positive_definite,
-        )
+        system = System(closed, definite=positive_definite)
         out = implicit(
             system,
             constants,
-            Found(x),
+            corrected(system, constants, Found(x), how),
             how,
             receipt=receipt,
             start=None if start is None else flattened(start),

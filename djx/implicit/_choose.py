@@ -25,8 +25,8 @@ class System(NamedTuple):
     """(constants, x) to F."""
     operator: Callable[[Sequence[Any], Array, Array], Array] | None = None
     """(constants, x, u) to what stands for A u; dF/dx u if None. Symmetric."""
-    symmetric: bool = False
     definite: bool = False
+    """Whether dF/dx is symmetric and positive definite."""
     contraction: bool = False
     """Whether F(x) = x - T(x) with T expected to contract."""
     inverse: Callable[..., Array] | None = None

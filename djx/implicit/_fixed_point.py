@@ -66,7 +66,7 @@ def fixed_point(
     elif isinstance(solver, optx.AbstractFixedPointSolver | optx.AbstractRootFinder):
         forward = by_optimistix(problem, optx.fixed_point, solver, max_steps)
     else:
-        forward = by_caller(problem, solver)
+        forward = by_caller(problem, solver, gradient)
 
     def difference(constants, x):
         return x - problem.closed(constants, x)

@@ -33,8 +33,10 @@ class Gradient:
             method. "neumann": the first `steps` terms of sum J^k. "jacobian_free": the
             first term (Fung et al. 2022); after a Newton-like step, one-step
             differentiation (Bolte et al. 2023). "phantom": `steps` terms of the series
-            damped by `damping` (Geng et al. 2021). "unrolled", in `attach` alone: the
-            solver's own iterations are differentiated.
+            damped by `damping` (Geng et al. 2021). "unrolled": the
+            iterations of a caller's solver are differentiated; djx' own solvers and
+            optimistix' keep nothing that could be. Second derivatives take the first
+            for exact, whatever the mode but this.
         linear: the method for systems with A. "auto": by the tags of A and its size,
             and with the factor of the forward solve where that has one. "eigh" (of a
             symmetric A) and "svd" give the solution of least norm where A is singular.
@@ -70,6 +72,7 @@ class Gradient:
             ("mode", Mode),
             ("linear", Linear),
             ("on_failure", Failure),
+            ("certify", Certify),
         ):
             _choice(name, getattr(self, name), get_args(known))
         for name, least in (("steps", 1), ("max_steps", 1), ("refinements", 0)):
@@ -87,6 +90,19 @@ class Gradient:
             raise ValueError(
                 f"Gradient(tolerance=...) is in (0, 1), not {self.tolerance}"
             )
+
+
+def implicit_only(gradient: Gradient) -> None:
+    """Refuses "unrolled", for solvers whose iterations cannot be differentiated.
+
+    Raises:
+        ValueError: if that is the mode.
+    """
+    if gradient.mode == "unrolled":
+        raise ValueError(
+            'Gradient(mode="unrolled") differentiates the iterations of a solver of '
+            "your own: pass solver=, a function of (function, start), or use attach"
+        )
 
 
 def _choice(name: str, value: Any, known: tuple[str, ...]) -> None:

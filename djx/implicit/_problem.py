@@ -9,11 +9,11 @@ import optimistix as optx
 from jaxtyping import Array, PyTree
 
 from ..core import close
-from ._attach import Found, implicit, newton_correction
+from ._attach import corrected, Found, implicit
 from ._choose import System
 from ._direct import condition
 from ._flat import flattened, unflattener
-from ._gradient import Gradient
+from ._gradient import Gradient, implicit_only
 from ._linear import aid_leaves, FOUND, KINK, LOST
 from ._newton import Newton
 from ._receipt import Receipt
@@ -28,6 +28,10 @@ class Flat(NamedTuple):
     constants: list[Any]
     start: Array
     unflatten: Callable[[Array], PyTree]
+
+    def unstopped(self) -> Callable[[Array], Array]:
+        """The function of x, with derivatives in its constants."""
+        return lambda x: self.closed(self.constants, x)
 
     def stopped(self) -> Callable[[Array], Array]:
         """The function of x, without derivatives in its constants."""
@@ -45,6 +49,8 @@ class Forward(NamedTuple):
     condition: Any = jnp.nan
     stats: dict[str, Any] = {}
     kink: Any = False
+    unrolled: bool = False
+    """Whether x carries the derivatives of the iterations."""
 
 
 def flat(function: Callable, start: PyTree, args: Sequence[Any], scalar=False) -> Flat:
@@ -96,9 +102,8 @@ def finish(
     status = jnp.where(converged, jnp.where(forward.kink, KINK, FOUND), LOST)
     x = jax.lax.stop_gradient(forward.x)
     found = Found(x, status, forward.aid)
-    if gradient.certify == "correct":
-        x = x + newton_correction(system, problem.constants, found, gradient)
-        found = found._replace(x=x)
+    found = corrected(system, problem.constants, found, gradient)
+    x = found.x
     residual = system.residual(jax.lax.stop_gradient(problem.constants), x)
     told = forward_receipt(
         converged,
@@ -106,14 +111,17 @@ def finish(
         jnp.sqrt(jnp.sum(residual**2)),
         forward.condition,
     )
-    out = implicit(
-        system,
-        problem.constants,
-        found,
-        gradient,
-        receipt=receipt,
-        start=None if start is None else flattened(start),
-    )
+    out = forward.x
+    if not forward.unrolled:
+        implicit_only(gradient)
+        out = implicit(
+            system,
+            problem.constants,
+            found,
+            gradient,
+            receipt=receipt,
+            start=None if start is None else flattened(start),
+        )
     result = result_of(converged)
     value = checked(problem.unflatten(out), result, throw)
     stats = {"iterations": forward.iterations, "kink": forward.kink} | forward.stats
@@ -162,11 +170,14 @@ def by_optimistix(problem: Flat, solve: Callable, solver: Any, max_steps: int):
     )
 
 
-def by_caller(problem: Flat, solver: Callable) -> Forward:
+def by_caller(problem: Flat, solver: Callable, gradient: Gradient) -> Forward:
     """A forward solve by any function of (function, start), both of flat vectors.
 
     It counts as found where it is finite: `Solution.receipt.residual` is what is left,
     and a certificate says what that means for a gradient.
     """
-    x = jax.lax.stop_gradient(solver(problem.stopped(), problem.start))
-    return Forward(x, jnp.all(jnp.isfinite(x)), -1)
+    unrolled = gradient.mode == "unrolled"
+    function = problem.unstopped() if unrolled else problem.stopped()
+    x = solver(function, problem.start)
+    converged = jnp.all(jnp.isfinite(jax.lax.stop_gradient(x)))
+    return Forward(x, converged, -1, unrolled=unrolled)

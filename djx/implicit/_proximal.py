@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ._choose import System
+from ..core import close
+from ._choose import DENSE, System
 from ._flat import flattened
 from ._gradient import Gradient
 from ._iterative import norm
@@ -74,8 +75,6 @@ def proximal_argmin(
         return flattened(prox(unflatten(x), step)).astype(x.dtype)
 
     one = jnp.ones(1, smooth.start.dtype)
-    from ..core import close
-
     closed_prox, of_prox = close(of_flat, jnp.concatenate([smooth.start, one]))
     stopped = jax.lax.stop_gradient(of_prox)
 
@@ -96,7 +95,7 @@ def proximal_argmin(
 
     constants = [*smooth.constants, step, *of_prox]
     kink = _at_kink(smooth.stopped(), apply_prox, jax.lax.stop_gradient(found.x), step)
-    system = System(difference, contraction=found.x.size > 512)
+    system = System(difference, contraction=found.x.size > DENSE)
     whole = Flat(image, constants, smooth.start, unflatten)
     forward = Forward(
         found.x,

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float
 
-from ._attach import Found, implicit
+from ._attach import corrected, Found, implicit
 from ._choose import System
-from ._gradient import Gradient
+from ._gradient import Gradient, implicit_only
 from ._interior import interior_point, Program, scaled
 from ._linear import FOUND, KINK, LOST
 from ._receipt import Receipt
@@ -73,9 +73,11 @@ def qp(
         derivative is one of several.
 
     Raises:
-        ValueError: where shapes do not fit, or A comes without b, or G without h.
+        ValueError: where shapes do not fit, A comes without b, G without h, or the mode
+            of the gradient is "unrolled".
     """
     gradient = gradient or Gradient()
+    implicit_only(gradient)
     program = _program(Q, q, A, b, G, h)
     dtype = program.q.dtype
     eps = float(jnp.finfo(dtype).eps)
@@ -118,9 +120,8 @@ def qp(
     # A lane without a solution must not put NaNs into the others' sums.
     safe = jnp.where(jnp.isfinite(flat), flat, 0)
     constants = [*program, active]
-    out = implicit(
-        system, constants, Found(safe, status, aid), gradient, receipt=receipt
-    )
+    found = corrected(system, constants, Found(safe, status, aid), gradient)
+    out = implicit(system, constants, found, gradient, receipt=receipt)
     out = out + jax.lax.stop_gradient(flat - safe)
     codes: Any = RESULTS
     result = codes.where(inner.unbounded, codes.unbounded, codes.not_converged)

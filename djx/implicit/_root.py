@@ -28,7 +28,6 @@ def root(
     atol: float = 0.0,
     max_steps: int = 100,
     has_aux: bool = False,
-    symmetric: bool = False,
     positive_definite: bool = False,
     throw: bool = False,
 ) -> Solution:
@@ -56,8 +55,7 @@ def root(
             allowed.
         max_steps: of the solver.
         has_aux: see `function`.
-        symmetric: dF/dx is symmetric.
-        positive_definite: it is symmetric and positive definite.
+        positive_definite: dF/dx is symmetric and positive definite.
         throw: stop the program where no root was found.
 
     Returns:
@@ -83,11 +81,7 @@ def root(
     elif isinstance(solver, optx.AbstractRootFinder | optx.AbstractLeastSquaresSolver):
         forward = by_optimistix(problem, optx.root_find, solver, max_steps)
     else:
-        forward = by_caller(problem, solver)
-    system = System(
-        problem.closed,
-        symmetric=symmetric or positive_definite,
-        definite=positive_definite,
-    )
+        forward = by_caller(problem, solver, gradient)
+    system = System(problem.closed, definite=positive_definite)
     aux_of = (lambda x: function(x, *args)[1]) if has_aux else None
     return finish(problem, system, forward, gradient, receipt, start, aux_of, throw)

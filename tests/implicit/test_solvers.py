@@ -23,6 +23,7 @@ from djx.implicit import (
     jacobian_penalty,
     jaxopt,
     least_squares,
+    qp,
     Receipt,
     root,
     SpectralLinear,
@@ -276,6 +277,61 @@ def test_ridge_and_unrolling(x64):
         return jax.lax.fori_loop(0, 1, lambda _, x: x + (a - x) / 2, 0.0 * a)
 
     assert jax.grad(halfway)(3.0) == 0.5
+
+
+def test_a_callers_iterations_can_be_unrolled_and_ours_cannot(x64):
+    """x <- x - (theta x - 1) / 8, ten times: dx/dtheta of the polynomial itself."""
+    unrolled = Gradient(mode="unrolled")
+
+    def descend(objective, x):
+        def step(x, _):
+            return x - jax.grad(objective)(x) / 8, None
+
+        return jax.lax.scan(step, x, None, length=10)[0]
+
+    def solved(theta, solver, **options):
+        return argmin(
+            lambda x: jnp.sum(theta * x**2 / 2 - x),
+            jnp.zeros(1),
+            solver=solver,
+            gradient=unrolled,
+            **options,
+        ).value[0]
+
+    theta = 2.0
+    x, slope = 0.0, 0.0
+    for _ in range(10):
+        x, slope = x - (theta * x - 1) / 8, slope - (x + theta * slope) / 8
+    np.testing.assert_allclose(
+        jax.grad(lambda t: solved(t, descend))(theta), slope, rtol=1e-12
+    )
+    assert abs(slope + 1 / theta**2) > 0.01
+    for solver in (None, optx.LBFGS(1e-8, 1e-8)):
+        with pytest.raises(ValueError, match="of your own"):
+            solved(theta, solver)
+    with pytest.raises(ValueError, match="of your own"):
+        qp(jnp.eye(2), jnp.ones(2), gradient=unrolled)
+
+
+def test_corrected_solutions_of_any_solver(x64):
+    """With one Newton step, derivatives of a poor solution are right to 2nd order."""
+
+    def poor(start, theta):
+        del start
+        return theta ** (1 / 3) + 1e-3
+
+    for certify, bound in (("off", 1e-2), ("correct", 1e-5)):
+        cube_root = attach(
+            lambda x, start, theta: x**3 - theta,
+            poor,
+            gradient=Gradient(certify=certify),
+        )
+        slope = jax.grad(cube_root, argnums=1)(1.0, 2.0)
+        error = abs(slope * 3 * 2.0 ** (2 / 3) - 1)
+        assert error < bound, certify
+        assert certify == "correct" or error > 1e-4
+    with pytest.raises(ValueError, match="certify"):
+        Gradient(certify="estimate")
 
 
 def test_large_systems_need_no_matrix(x64):
