@@ -1,6 +1,6 @@
 """Mehrotra's predictor-corrector method for convex quadratic programs."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ class Program(NamedTuple):
 
 
 class Interior(NamedTuple):
-    """Where the method ended."""
+    """Where the method is."""
 
     x: Float[Array, " n"]
     y: Float[Array, " p"]
@@ -30,6 +30,13 @@ class Interior(NamedTuple):
     converged: Bool[Array, ""]
     infeasible: Bool[Array, ""]
     unbounded: Bool[Array, ""]
+    stuck: Bool[Array, ""]
+    """Whether no step leads on."""
+
+    @property
+    def over(self) -> Bool[Array, ""]:
+        """Whether there is no use in going on, whatever the tolerance."""
+        return self.infeasible | self.unbounded | self.stuck
 
 
 def scaled(program: Program) -> tuple[Program, Array, Array, Array]:
@@ -69,7 +76,47 @@ def _size(x):
     return jnp.max(jnp.abs(x), initial=0)
 
 
-def interior_point(program: Program, *, tolerance: float, max_steps: int) -> Interior:
+def _factors(program: Program, weights):
+    """Of Q + G' diag(weights) G and of the Schur complement of the equalities."""
+    Q, _, A, b, G, _ = program
+    n, p = len(Q), len(b)
+    small = 10 * float(jnp.finfo(Q.dtype).eps)
+    H = Q + (G.T * weights) @ G + small * jnp.eye(n, dtype=Q.dtype)
+    L = jnp.linalg.cholesky(H)
+    if not p:
+        return L, None, None
+    half = cho_solve((L, True), A.T)
+    S = A @ half
+    S = S + (small * (1 + jnp.trace(S) / p)) * jnp.eye(p, dtype=Q.dtype)
+    return L, half, jnp.linalg.cholesky(S)
+
+
+def _kkt(program: Program, known, right, rp):
+    """Solves H dx + A'dy = right, A dx = rp."""
+    L, half, LS = known
+    dx = cho_solve((L, True), right)
+    if half is None:
+        return dx, jnp.zeros(0, right.dtype)
+    dy = cho_solve((LS, True), program.A @ dx - rp)
+    return dx - half @ dy, dy
+
+
+def begin(program: Program) -> Interior:
+    """Mehrotra's starting point: the least-squares one, shifted to be well inside."""
+    _, q, _, b, G, h = program
+    known = _factors(program, jnp.ones(len(h), q.dtype))
+    x, y = _kkt(program, known, -q + G.T @ h, b)
+    slack = h - G @ x
+    s = slack + jnp.maximum(0, -1.5 * jnp.min(slack, initial=jnp.inf))
+    z = -slack + jnp.maximum(0, 1.5 * jnp.max(slack, initial=-jnp.inf))
+    s, z = (jnp.maximum(v, 0) + 0.5 * _mean_shift(s, z, v) for v in (s, z))
+    no = jnp.asarray(False)
+    return Interior(x, y, z, s, jnp.zeros((), int), no, no, no, no)
+
+
+def interior_point(
+    program: Program, start: Interior, *, tolerance: Any, pairs: Any, max_steps: int
+) -> Interior:
     """Solves a convex quadratic program from an infeasible start.
 
     Mehrotra 1992, one Cholesky factor of Q + G' diag(z / s) G a step and one of the
@@ -77,35 +124,17 @@ def interior_point(program: Program, *, tolerance: float, max_steps: int) -> Int
 
     Args:
         program: scaled.
-        tolerance: of residuals; of the products of slacks and multipliers 1e-4 of it.
+        start: where to go on.
+        tolerance: of residuals.
+        pairs: of the products of slacks and multipliers.
         max_steps: factorisations.
 
     Returns:
         Where it ended.
     """
     Q, q, A, b, G, h = program
-    (n,), p, m = q.shape, len(b), len(h)
+    m = len(h)
     eps = float(jnp.finfo(q.dtype).eps)
-    small = 10 * eps
-
-    def factors(weights):
-        H = Q + (G.T * weights) @ G + small * jnp.eye(n, dtype=q.dtype)
-        L = jnp.linalg.cholesky(H)
-        if not p:
-            return L, None, None
-        half = cho_solve((L, True), A.T)
-        S = A @ half
-        S = S + (small * (1 + jnp.trace(S) / p)) * jnp.eye(p, dtype=q.dtype)
-        return L, half, jnp.linalg.cholesky(S)
-
-    def kkt(known, right, rp):
-        """Solves H dx + A'dy = right, A dx = rp."""
-        L, half, LS = known
-        dx = cho_solve((L, True), right)
-        if not p:
-            return dx, jnp.zeros(0, q.dtype)
-        dy = cho_solve((LS, True), A @ dx - rp)
-        return dx - half @ dy, dy
 
     def residuals(x, y, z, s):
         return Q @ x + q + A.T @ y + G.T @ z, A @ x - b, G @ x + s - h
@@ -118,24 +147,24 @@ def interior_point(program: Program, *, tolerance: float, max_steps: int) -> Int
         x, y, z, s, count, *_ = carry
         rd, rp, rs = residuals(x, y, z, s)
         weights = z / s
-        known = factors(weights)
+        known = _factors(program, weights)
 
-        def direction(rc):
+        def direction(rc, refine):
             right = -rd + G.T @ ((rc - z * rs) / s)
-            dx, dy = kkt(known, right, -rp)
-            # One refinement: the system is ill conditioned near the end.
-            r1 = right - (Q @ dx + G.T @ (weights * (G @ dx)) + A.T @ dy)
-            ddx, ddy = kkt(known, r1, -rp - A @ dx)
-            dx, dy = dx + ddx, dy + ddy
+            dx, dy = _kkt(program, known, right, -rp)
+            if refine:  # the system is ill conditioned near the end
+                r1 = right - (Q @ dx + G.T @ (weights * (G @ dx)) + A.T @ dy)
+                ddx, ddy = _kkt(program, known, r1, -rp - A @ dx)
+                dx, dy = dx + ddx, dy + ddy
             ds = -rs - G @ dx
             return dx, dy, (-rc - z * ds) / s, ds
 
         mu = jnp.dot(s, z) / max(m, 1)
-        _, _, dz, ds = direction(s * z)
+        _, _, dz, ds = direction(s * z, False)
         alpha = jnp.minimum(longest(z, dz), longest(s, ds))
         affine = jnp.dot(s + alpha * ds, z + alpha * dz) / max(m, 1)
         sigma = jnp.where(mu > 0, (affine / jnp.where(mu > 0, mu, 1)) ** 3, 0)
-        dx, dy, dz, ds = direction(s * z + ds * dz - sigma * mu)
+        dx, dy, dz, ds = direction(s * z + ds * dz - sigma * mu, True)
         alpha = jnp.minimum(longest(z, dz), longest(s, ds))
         alpha = jnp.where(alpha < 1, jnp.maximum(0.995, 1 - mu) * alpha, 1.0)
         alpha = jnp.minimum(alpha, 1.0)
@@ -144,15 +173,16 @@ def interior_point(program: Program, *, tolerance: float, max_steps: int) -> Int
         x, y, z, s = (
             jnp.where(finite, a, b) for a, b in zip(new, (x, y, z, s), strict=True)
         )
-        return (x, y, z, s, count + 1, *judged(x, y, z, s), ~finite | (alpha < small))
+        stuck = ~finite | (alpha < 10 * eps)
+        return Interior(x, y, z, s, count + 1, *judged(x, y, z, s), stuck)
 
     def judged(x, y, z, s):
         rd, rp, rs = residuals(x, y, z, s)
         # Every pair on its own: one that lags behind decides which constraints hold.
-        pairs = jnp.max(s * z, initial=0)
+        widest = jnp.max(s * z, initial=0)
         primal = jnp.maximum(_size(rp), _size(rs)) <= tolerance * (1 + _size(x))
         dual = _size(rd) <= tolerance * (1 + jnp.maximum(_size(y), _size(z)))
-        converged = primal & dual & (pairs <= 1e-4 * tolerance)
+        converged = primal & dual & (widest <= pairs)
         # Farkas: A'y + G'z = 0, z >= 0 and b'y + h'z < 0 exclude any point.
         gain = -(b @ y + h @ z)
         loose = eps**0.5
@@ -165,24 +195,11 @@ def interior_point(program: Program, *, tolerance: float, max_steps: int) -> Int
         unbounded = (fall > 0) & (ray <= loose * fall) & (_size(x) > 1 / loose**0.5)
         return converged, infeasible & ~converged, unbounded & ~converged
 
-    ones = jnp.ones(m, q.dtype)
-    x, y = kkt(factors(ones), -q + G.T @ h, b)
-    slack = h - G @ x
-    # Mehrotra's start: shifted to be well inside.
-    s = slack + jnp.maximum(0, -1.5 * jnp.min(slack, initial=jnp.inf))
-    z = -slack + jnp.maximum(0, 1.5 * jnp.max(slack, initial=-jnp.inf))
-    s, z = (jnp.maximum(v, 0) + 0.5 * _mean_shift(s, z, v) for v in (s, z))
-    no = jnp.asarray(False)
-    first = x, y, z, s, jnp.zeros((), int), no, no, no, no
-
     def live(carry):
-        *_, count, converged, infeasible, unbounded, stuck = carry
-        return (count < max_steps) & ~(converged | infeasible | unbounded | stuck)
+        return (carry.iterations < max_steps) & ~(carry.converged | carry.over)
 
-    x, y, z, s, count, converged, infeasible, unbounded, _ = jax.lax.while_loop(
-        live, step, first
-    )
-    return Interior(x, y, z, s, count, converged, infeasible, unbounded)
+    first = start._replace(converged=jnp.asarray(False))
+    return jax.lax.while_loop(live, step, first)
 
 
 def _mean_shift(s, z, v):

@@ -1,6 +1,6 @@
 """Quadratic programs as layers."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,10 +11,13 @@ from jaxtyping import Array, Float
 from ._attach import corrected, Found, implicit
 from ._choose import System
 from ._gradient import Gradient, implicit_only
-from ._interior import interior_point, Program, scaled
+from ._interior import begin, Interior, interior_point, Program, scaled
 from ._linear import FOUND, KINK, LOST
 from ._receipt import Receipt
 from ._solution import checked, forward_receipt, RESULTS, Solution
+
+
+CLOSER = 1e-3  # of one try to know the active set and the next
 
 
 class Optimum(eqx.Module):
@@ -85,17 +88,15 @@ def qp(
         tolerance = 1e-9 if eps < 1e-10 else 1e-4
     stopped = jax.lax.stop_gradient(program)
     small, objective, of_a, of_g = scaled(stopped)
-    inner = interior_point(small, tolerance=tolerance, max_steps=max_steps)
-    active = inner.z > inner.s
-    x, y, z, factor, gap = _polished(small, inner, active)
+    inner, polished = _solved(small, tolerance, max_steps)
+    x, y, z, active, gap, _ = polished
     n, p = len(program.q), len(program.b)
     flat = jnp.concatenate([x, y * of_a / objective, z * of_g / objective])
     # What decides is whether the polished point is optimal: it is not where the wrong
     # constraints were taken to hold.
     lost = inner.infeasible | inner.unbounded
     converged = (gap <= 10 * tolerance) & jnp.all(jnp.isfinite(flat)) & ~lost
-    larger, less = jnp.maximum(inner.z, inner.s), jnp.minimum(inner.z, inner.s)
-    near = (larger < tolerance**0.5) | (less > 0.01 * larger)
+    near = jnp.maximum(jnp.abs(z), jnp.abs(small.h - small.G @ x)) < tolerance**0.5
     kink = converged & jnp.any(near)
     flat = jnp.where(converged, flat, jnp.where(lost, jnp.nan, flat))
     shapes = [jnp.shape(part) for part in program]
@@ -116,7 +117,7 @@ def qp(
 
     system = System(residual, inverse=_inverse(n, p, shapes))
     status = jnp.where(converged, jnp.where(kink, KINK, FOUND), LOST)
-    aid = ("qp", [*factor, objective, of_a, of_g])
+    aid = ("qp", [polished.factor, objective, of_a, of_g])
     # A lane without a solution must not put NaNs into the others' sums.
     safe = jnp.where(jnp.isfinite(flat), flat, 0)
     constants = [*program, active]
@@ -190,14 +191,71 @@ def _kkt_step(L, A, G, active, weight, r1, r2, r3):
     return x, y, z
 
 
-def _polished(small: Program, inner, active):
-    """The solution where exactly these inequalities hold with equality, if better."""
+class Polished(NamedTuple):
+    """A point where some inequalities hold with equality."""
+
+    x: Array
+    y: Array
+    z: Array
+    active: Array
+    gap: Array
+    """By how much it misses the conditions of optimality."""
+    factor: Array
+    """Of the augmented matrix of these constraints."""
+
+
+def _solved(small: Program, tolerance: float, max_steps: int):
+    """Interior-point steps until the inequalities that hold are all but known.
+
+    The interior point need not be precise: polishing is, it tells whether its guess of
+    the active set was right, and mends that. Only a lane where this fails goes on.
+    """
+
+    def attempt(carry):
+        inner, _, pairs = carry
+        last = pairs <= 1e-4 * tolerance
+        inner = interior_point(
+            small,
+            inner,
+            tolerance=jnp.where(last, tolerance, tolerance**0.5),
+            pairs=pairs,
+            max_steps=max_steps,
+        )
+        polished = _polished(small, inner, tolerance)
+        closer = jnp.maximum(pairs * CLOSER, 1e-4 * tolerance)
+        return inner, polished, jnp.where(last, -1, closer)
+
+    def live(carry):
+        inner, polished, pairs = carry
+        spent = inner.over | (inner.iterations >= max_steps)
+        return (pairs > 0) & ~spent & ~(polished.gap <= tolerance)
+
+    first = begin(small)
+    pairs = jnp.asarray(tolerance**0.5, small.q.dtype)
+    inner, polished, _ = jax.lax.while_loop(
+        live, attempt, (first, _unpolished(first), pairs)
+    )
+    return inner, polished
+
+
+def _unpolished(inner: Interior) -> Polished:
+    x, y, z, s, *_ = inner
+    gap = jnp.full((), jnp.inf, x.dtype)
+    return Polished(x, y, z, z > s, gap, jnp.zeros((len(x), len(x)), x.dtype))
+
+
+def _polished(small: Program, inner: Interior, tolerance: float) -> Polished:
+    """The optimum near an interior point, or that point itself if it misses by less.
+
+    Solves for the point where the inequalities that seem to hold with equality do, and
+    corrects which these are: the primal-dual active set method (Hintermueller, Ito and
+    Kunisch 2002), Newton's method on min(z, h - Gx) = 0.
+    """
     Q, q, A, b, G, h = small
     weight = _weight(q.dtype)
-    L = _augmented(small, active)
     Q = (Q + Q.T) / 2
 
-    def gap(x, y, z):
+    def gap_of(x, y, z):
         parts = (
             Q @ x + q + A.T @ y + G.T @ z,
             A @ x - b,
@@ -205,24 +263,42 @@ def _polished(small: Program, inner, active):
         )
         return jnp.max(jnp.stack([jnp.max(jnp.abs(part), initial=0) for part in parts]))
 
-    def residuals(x, y, z):
-        return (
-            -q - Q @ x - A.T @ y - G.T @ z,
-            b - A @ x,
-            jnp.where(active, h - G @ x, -z),
-        )
+    def step(carry):
+        _, active, count = carry
+        L = _augmented(small, active)
+        point = inner.x, inner.y, jnp.where(active, inner.z, 0)
+        for _ in range(3):
+            x, y, z = point
+            moves = _kkt_step(
+                L,
+                A,
+                G,
+                active,
+                weight,
+                -q - Q @ x - A.T @ y - G.T @ z,
+                b - A @ x,
+                jnp.where(active, h - G @ x, -z),
+            )
+            point = tuple(a + d for a, d in zip(point, moves, strict=True))
+        x, _, z = point
+        found = Polished(*point, active, gap_of(*point), L)
+        return found, z + G @ x > h, count + 1
 
-    start = inner.x, inner.y, jnp.where(active, inner.z, 0)
-    point = start
-    for _ in range(3):
-        steps = _kkt_step(L, A, G, active, weight, *residuals(*point))
-        point = tuple(a + d for a, d in zip(point, steps, strict=True))
-    before = gap(inner.x, inner.y, inner.z)
-    after = gap(*point)
-    better = after <= before
-    old = inner.x, inner.y, inner.z
-    x, y, z = (jnp.where(better, a, o) for a, o in zip(point, old, strict=True))
-    return x, y, z, (L,), jnp.minimum(after, jnp.where(better, after, before))
+    def wrong(carry):
+        found, active, count = carry
+        other = jnp.any(active != found.active) | (count == 0)
+        return ~(found.gap <= tolerance) & other & (count < 5)
+
+    first = _unpolished(inner)
+    found, _, _ = jax.lax.while_loop(wrong, step, (first, first.active, 0))
+    before = gap_of(inner.x, inner.y, inner.z)
+    better = found.gap <= before
+    x, y, z = (
+        jnp.where(better, a, b)
+        for a, b in zip(found[:3], (inner.x, inner.y, inner.z), strict=True)
+    )
+    gap = jnp.minimum(found.gap, jnp.where(better, found.gap, before))
+    return Polished(x, y, z, found.active, gap, found.factor)
 
 
 def _inverse(n, p, shapes):
