@@ -87,3 +87,62 @@ def _active(Q, q, A, b, G, h, tolerance: float) -> np.ndarray:
         csc_matrix(np.triu(Q)), q, rows, right, cones, settings
     ).solve()
     return np.array(found.z[p:]) > np.array(found.s[p:])
+
+
+class Equilibria(NamedTuple):
+    """Fixed points of z = tanh(Wz + x), one for each row of x."""
+
+    W: np.ndarray
+    x: np.ndarray
+
+
+RADIUS = 0.95  # of the weights; the layer contracts by somewhat less
+
+
+def equilibria(batch: int, width: int, dtype: str) -> Equilibria:
+    """A random layer and its inputs.
+
+    Args:
+        batch: rows of x.
+        width: of the layer.
+        dtype: of both.
+
+    Returns:
+        Weights of spectral radius `RADIUS`, and standard normal inputs times 0.3.
+    """
+    random = np.random.default_rng(0)
+    W = random.standard_normal((width, width))
+    W = W * (RADIUS / np.max(np.abs(np.linalg.eigvals(W))))
+    x = 0.3 * random.standard_normal((batch, width))
+    return Equilibria(W.astype(dtype), x.astype(dtype))
+
+
+def equilibrium_gradients(layer: Equilibria) -> tuple[np.ndarray, np.ndarray]:
+    """The gradients of sum(sin(z)) by W and x, in float64.
+
+    Newton's method on every row, and the transposed linear system solved directly.
+
+    Args:
+        layer: weights and inputs.
+
+    Returns:
+        Shaped as W and x.
+    """
+    W, x = (part.astype(np.float64) for part in layer)
+    eye, of_W, of_x = np.eye(len(W)), np.zeros_like(W), np.zeros_like(x)
+    for row, given in enumerate(x):
+        z = np.zeros_like(given)
+        for _ in range(200):
+            image = np.tanh(W @ z + given)
+            slope = (1 - image**2)[:, None] * W
+            step = np.linalg.solve(eye - slope, image - z)
+            z = z + step
+            if np.max(np.abs(step)) < 1e-14:
+                break
+        else:
+            raise ValueError("Newton's method did not find the equilibrium")
+        weight = 1 - np.tanh(W @ z + given) ** 2
+        adjoint = weight * np.linalg.solve((eye - weight[:, None] * W).T, np.cos(z))
+        of_W += np.outer(adjoint, z)
+        of_x[row] = adjoint
+    return of_W, of_x

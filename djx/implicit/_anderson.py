@@ -55,7 +55,6 @@ def anderson(
     """
     lanes, n = start.shape
     dtype = start.dtype
-    kept = max(memory, 1)
 
     def more(carry):
         return jnp.any(carry[0])
@@ -66,14 +65,13 @@ def anderson(
         size = norm(r)
         # What has grown to twice the best is not near a fixed point: begin anew.
         filled = jnp.where(size > 2 * best, 0, filled)
-        place = filled % kept
-        index = jnp.arange(lanes)
-        images = images.at[place, index].set(image)
-        residuals = residuals.at[place, index].set(r)
-        filled = filled + 1
         x_new = image
         if memory > 1:
-            x_new = _mixed(images, residuals, filled, kept, ridge, image)
+            place = filled % memory, jnp.arange(lanes)
+            images = images.at[place].set(image)
+            residuals = residuals.at[place].set(r)
+            filled = filled + 1
+            x_new = _mixed(images, residuals, filled, memory, ridge, image)
         image_new = function(x_new)
         keep = live[:, None]
         x = jnp.where(keep, x_new, x)
@@ -90,7 +88,7 @@ def anderson(
     size = norm(image - start)
     reference = norm(image) if scale is None else scale
     live = ~(size <= tolerance * reference) & jnp.isfinite(size) & (max_steps > 1)
-    store = jnp.zeros((kept, lanes, n), dtype)
+    store = jnp.zeros((memory if memory > 1 else 0, lanes, n), dtype)
     first = (
         live,
         jnp.ones(lanes, int),

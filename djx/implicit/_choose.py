@@ -29,6 +29,8 @@ class System(NamedTuple):
     """Whether dF/dx is symmetric and positive definite."""
     contraction: bool = False
     """Whether F(x) = x - T(x) with T expected to contract."""
+    memory: int = 5
+    """Of Anderson's method for the adjoint of a contraction."""
     inverse: Callable[..., Array] | None = None
     """(constants, x, aid, rhs, transposed) to about A^-1 rhs, where A has structure;
     `aid` is then any list of arrays."""
@@ -114,7 +116,9 @@ def find(
         return go
 
     def contracted():
-        return _contract(product, rhs, start, limit / 10, gradient, residual_of)
+        return _contract(
+            product, rhs, start, limit / 10, gradient, system.memory, residual_of
+        )
 
     def refined():
         return _refine(product, invert, aid, transposed, rhs, limit, residual_of)
@@ -252,7 +256,7 @@ def _refine(product, invert, aid, transposed, rhs, limit, residual_of) -> Solved
     return Solved(u, jnp.full(lanes, count), bound, left, error)
 
 
-def _contract(product, rhs, start, tolerance, gradient, residual_of) -> Solved:
+def _contract(product, rhs, start, tolerance, gradient, memory, residual_of) -> Solved:
     """Anderson's method on u = b + J u, with J = 1 - A."""
     found = anderson(
         lambda u: u - product(u) + rhs,
@@ -260,6 +264,7 @@ def _contract(product, rhs, start, tolerance, gradient, residual_of) -> Solved:
         tolerance=tolerance,
         max_steps=gradient.max_steps,
         scale=norm(rhs),
+        memory=memory,
     )
     left = residual_of(found.x)
     # |A^-1| of a contraction is 1 / (1 - rate).

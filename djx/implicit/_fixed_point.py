@@ -40,7 +40,8 @@ def fixed_point(
         solver: "anderson", "picard" or "broyden", whose lanes stand still under `vmap`
             once they have converged; one of optimistix; or a function of (function,
             start) of flat vectors that returns a vector.
-        gradient: how to differentiate; by default an iteration like the forward one.
+        gradient: how to differentiate; by default an iteration like the forward one,
+            Picard's or Anderson's.
         receipt: zeros whose cotangent is the report of the backward solve.
         start: the adjoint of a neighbouring solve, where the backward solve begins.
         tolerance: of |function(x) - x| relative to |x|.
@@ -71,7 +72,8 @@ def fixed_point(
     def difference(constants, x):
         return x - problem.closed(constants, x)
 
-    system = System(difference, contraction=True)
+    memory = 0 if isinstance(solver, str) and solver == "picard" else 5
+    system = System(difference, contraction=True, memory=memory)
     aux_of = (lambda x: function(x, *args)[1]) if has_aux else None
     return finish(problem, system, forward, gradient, receipt, start, aux_of, throw)
 

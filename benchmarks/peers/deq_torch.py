@@ -1,0 +1,53 @@
+"""An equilibrium layer in torch: torchdeq."""
+
+# Torch and the layer come with the bench extra only.
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+
+from collections.abc import Callable
+
+import torch
+
+from ..implicit_problems import Equilibria
+from .torch_ode import one_thread
+
+
+def torchdeq_layer(tolerance: float) -> Callable:
+    """Fixed-point iteration, forward and for the adjoint."""
+    from torchdeq import get_deq
+
+    deq = get_deq(
+        ift=True,
+        f_solver="fixed_point_iter",
+        b_solver="fixed_point_iter",
+        f_max_iter=1000,
+        b_max_iter=1000,
+        f_tol=tolerance,
+        b_tol=tolerance,
+        f_stop_mode="rel",
+        b_stop_mode="rel",
+    )
+
+    def layer(W, x):
+        found, _ = deq(lambda z: torch.tanh(z @ W.T + x), torch.zeros_like(x))
+        return found[-1]
+
+    return layer
+
+
+def equilibrium(layer: Callable, given: Equilibria, gradient: bool, read: Callable):
+    """`make` of the layer, alone or with its gradients."""
+
+    def make():
+        one_thread()
+        parts = [torch.tensor(part, requires_grad=gradient) for part in given]
+
+        def call():
+            if not gradient:
+                with torch.no_grad():
+                    return layer(*parts).numpy()
+            loss = torch.sum(torch.sin(layer(*parts)))
+            return [g.numpy() for g in torch.autograd.grad(loss, parts)]
+
+        return call, read if gradient else (lambda result: {})
+
+    return make
