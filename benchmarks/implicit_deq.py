@@ -28,7 +28,8 @@ def layer_race(dtype: str, gradient: bool, options: Options):
     import lineax as lx
     import numpy as np
 
-    jax.config.update("jax_enable_x64", True)
+    # With it, optimistix mixes precisions in the state of a float32 iteration.
+    jax.config.update("jax_enable_x64", dtype == "float64")
     from .implicit_problems import equilibria, equilibrium_gradients
     from .peers import deq_jax, deq_torch
 

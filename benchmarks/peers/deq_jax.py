@@ -20,13 +20,20 @@ def image(z, W, x):
 
 
 def djx_layer(solver: str, tolerance: float) -> Callable:
-    """Every row with its own stop."""
-    from djx.implicit import fixed_point
+    """Every row with its own stop; the adjoint as precise as the solution."""
+    from djx.implicit import fixed_point, Gradient
+
+    # Iterations aim at a tenth of what counts as failed.
+    gradient = Gradient(tolerance=10 * tolerance)
 
     def one(W, x):
         start = jnp.zeros_like(x)
         return fixed_point(
-            lambda z: image(z, W, x), start, solver=solver, tolerance=tolerance
+            lambda z: image(z, W, x),
+            start,
+            solver=solver,
+            gradient=gradient,
+            tolerance=tolerance,
         ).value
 
     return jax.vmap(one, (None, 0))
