@@ -1,5 +1,8 @@
 """What the races of implicit layers solve, as numpy arrays, and the exact answers."""
 
+# Clarabel comes with the bench extra only.
+# pyright: reportMissingImports=false
+
 from typing import NamedTuple
 
 import numpy as np

@@ -280,8 +280,8 @@ def _polished(small: Program, inner: Interior, tolerance: float) -> Polished:
                 jnp.where(active, h - G @ x, -z),
             )
             point = tuple(a + d for a, d in zip(point, moves, strict=True))
-        x, _, z = point
-        found = Polished(*point, active, gap_of(*point), L)
+        x, y, z = point
+        found = Polished(x, y, z, active, gap_of(x, y, z), L)
         return found, z + G @ x > h, count + 1
 
     def wrong(carry):
