@@ -4,8 +4,8 @@ Forward, and forward with gradients; every gradient's error is that against Newt
 method and a direct solve in float64.
 """
 
-from .diffeq_calls import command_line, least, Options, Part, ratio, repeated
-from .harness import Contestant, Isolated, race
+from .diffeq_calls import command_line, least, Options, Part, ratio
+from .implicit_calls import BACK, both_ways, layers_race
 
 
 BATCH, WIDTH = 64, 128
@@ -55,27 +55,19 @@ def layer_race(dtype: str, gradient: bool, options: Options):
     }
     if dtype == "float32":  # one row breaks down, and the batch with it
         del layers[OPTIMISTIX[1]]
-    makes = {
-        name: deq_jax.equilibrium(layer, given, gradient, read)
-        for name, layer in layers.items()
-    }
-    torch_layer = deq_torch.torchdeq_layer(tolerance)
-    makes[TORCHDEQ] = deq_torch.equilibrium(torch_layer, given, gradient, read)
-    contestants: list[Contestant | Isolated] = [
-        repeated(name, make, options) for name, make in makes.items()
-    ]
-    taken = race(contestants, options.turns)
-    kind = "forward and backward" if gradient else "forward"
-    group = {
-        "title": f"{dtype}, tolerance {tolerance:g}, {kind}",
-        "notes": f"{NOTES} {options.notes}",
-        "per": "call",
-        "columns": ["first", "error"] if gradient else ["first"],
-        "contestants": taken,
-    }
+    group, taken = layers_race(
+        layers,
+        {TORCHDEQ: deq_torch.torchdeq_layer(tolerance)},
+        given,
+        gradient,
+        read,
+        options,
+        f"{dtype}, tolerance {tolerance:g}",
+        NOTES,
+    )
     if not gradient:
         return [group], []
-    what = f"equilibrium layer, {dtype}, {kind}"
+    what = f"equilibrium layer, {dtype}, {BACK}"
     djx = least(taken, ANDERSON, PICARD)
     peer = least(taken, *[name for name in OPTIMISTIX if name in taken])
     bars = [
@@ -88,15 +80,7 @@ def layer_race(dtype: str, gradient: bool, options: Options):
 
 def parts() -> dict[str, Part]:
     """Two precisions, forward and backward."""
-
-    def part(dtype, gradient):
-        return lambda options: layer_race(dtype, gradient, options)
-
-    return {
-        f"{kind}-{dtype}": part(dtype, kind == "gradient")
-        for dtype in TOLERANCE
-        for kind in ("forward", "gradient")
-    }
+    return both_ways(layer_race, tuple(TOLERANCE))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ Batches forward, and forward with the gradients of all data; every gradient's er
 that against an exact one.
 """
 
-from .diffeq_calls import command_line, Options, Part, ratio, repeated
-from .harness import Contestant, Isolated, race
+from .diffeq_calls import command_line, Options, Part, ratio
+from .implicit_calls import BACK, both_ways, layers_race
 from .record import bar
 
 
@@ -38,39 +38,29 @@ def programs_race(n: int, gradient: bool, options: Options):
         error = np.linalg.norm(found - exact, axis=1) / np.linalg.norm(exact, axis=1)
         return {"error": float(np.max(error))}
 
-    layers = {
+    of_jax = {
         DJX: qp_jax.djx_layer,
         "qpax e": qp_jax.qpax_layer("e"),
         "qpax i": qp_jax.qpax_layer("i"),
     }
+    of_torch = {QPTH: qp_torch.qpth_layer} if qp_torch.available(QPTH) else {}
     if n == 50 and not options.quick:
-        layers["JAXopt OSQP"] = qp_jax.osqp_layer
-    makes = {
-        name: qp_jax.program_layer(layer, programs, gradient, read)
-        for name, layer in layers.items()
-    }
-    torch_layers = {QPTH: qp_torch.qpth_layer} if qp_torch.available(QPTH) else {}
-    if n == 50 and not options.quick and qp_torch.available(CVXPY):
-        torch_layers[CVXPY] = qp_torch.cvxpy_layer(programs)
-    makes |= {
-        name: qp_torch.program_layer(layer, programs, gradient, read)
-        for name, layer in torch_layers.items()
-    }
-    contestants: list[Contestant | Isolated] = [
-        repeated(name, make, options) for name, make in makes.items()
-    ]
-    taken = race(contestants, options.turns)
-    kind = "forward and backward" if gradient else "forward"
-    group = {
-        "title": f"n = {n}, {kind}",
-        "notes": f"{NOTES} {options.notes}",
-        "per": "call",
-        "columns": ["first", "error"] if gradient else ["first"],
-        "contestants": taken,
-    }
+        of_jax["JAXopt OSQP"] = qp_jax.osqp_layer
+        if qp_torch.available(CVXPY):
+            of_torch[CVXPY] = qp_torch.cvxpy_layer(programs)
+    group, taken = layers_race(
+        {name: jax.vmap(layer) for name, layer in of_jax.items()},
+        of_torch,
+        programs,
+        gradient,
+        read,
+        options,
+        f"n = {n}",
+        NOTES,
+    )
     if not gradient:
         return [group], []
-    what = f"quadratic programs, n = {n}, {kind}"
+    what = f"quadratic programs, n = {n}, {BACK}"
     bars = [bar(f"{what}: error of djx", taken[DJX]["turns"][0]["error"], 1e-6)]
     if QPTH in taken:
         bars.append(ratio(taken, DJX, QPTH, what, at_most=0.6))
@@ -79,15 +69,7 @@ def programs_race(n: int, gradient: bool, options: Options):
 
 def parts() -> dict[str, Part]:
     """Two sizes, forward and backward."""
-
-    def part(n, gradient):
-        return lambda options: programs_race(n, gradient, options)
-
-    return {
-        f"{kind}-{n}": part(n, kind == "gradient")
-        for n in (50, 100)
-        for kind in ("forward", "gradient")
-    }
+    return both_ways(programs_race, (50, 100))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import lineax as lx
-import numpy as np
 import optimistix as optx
-
-from ..implicit_problems import Equilibria
 
 
 def image(z, W, x):
@@ -94,21 +91,3 @@ def limit_layer(tolerance: float) -> Callable:
 
     layer.defvjp(forward, backward)
     return layer
-
-
-def equilibrium(layer: Callable, given: Equilibria, gradient: bool, read: Callable):
-    """`make` of the layer, alone or with its gradients."""
-
-    def loss(W, x):
-        return jnp.sum(jnp.sin(layer(W, x)))
-
-    def make():
-        parts = [jnp.asarray(part) for part in given]
-        compiled = jax.jit(jax.grad(loss, (0, 1)) if gradient else layer)
-
-        def call():
-            return jax.tree.map(np.asarray, jax.block_until_ready(compiled(*parts)))
-
-        return call, read if gradient else (lambda result: {})
-
-    return make

@@ -7,9 +7,6 @@ from collections.abc import Callable
 
 import torch
 
-from ..implicit_problems import Equilibria
-from .torch_ode import one_thread
-
 
 def torchdeq_layer(tolerance: float) -> Callable:
     """Fixed-point iteration, forward and for the adjoint."""
@@ -32,22 +29,3 @@ def torchdeq_layer(tolerance: float) -> Callable:
         return found[-1]
 
     return layer
-
-
-def equilibrium(layer: Callable, given: Equilibria, gradient: bool, read: Callable):
-    """`make` of the layer, alone or with its gradients."""
-
-    def make():
-        one_thread()
-        parts = [torch.tensor(part, requires_grad=gradient) for part in given]
-
-        def call():
-            if not gradient:
-                with torch.no_grad():
-                    return layer(*parts).numpy()
-            loss = torch.sum(torch.sin(layer(*parts)))
-            return [g.numpy() for g in torch.autograd.grad(loss, parts)]
-
-        return call, read if gradient else (lambda result: {})
-
-    return make

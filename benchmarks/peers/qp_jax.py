@@ -5,12 +5,6 @@
 
 from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from ..implicit_problems import Programs
-
 
 def djx_layer(Q, q, A, b, G, h):
     """Interior points, polished."""
@@ -44,23 +38,3 @@ def osqp_layer(Q, q, A, b, G, h):
         params_obj=(Q, q), params_eq=(A, b), params_ineq=(G, h)
     )
     return found.params.primal
-
-
-def program_layer(layer: Callable, programs: Programs, gradient: bool, read: Callable):
-    """`make` of the layer under `jax.vmap`, alone or with all its gradients."""
-
-    def loss(*parts):
-        return jnp.sum(jnp.sin(jax.vmap(layer)(*parts)))
-
-    def make():
-        parts = [jnp.asarray(part) for part in programs]
-        places = tuple(range(len(parts)))
-        work = jax.grad(loss, places) if gradient else jax.vmap(layer)
-        compiled = jax.jit(work)
-
-        def call():
-            return jax.tree.map(np.asarray, jax.block_until_ready(compiled(*parts)))
-
-        return call, read if gradient else (lambda result: {})
-
-    return make

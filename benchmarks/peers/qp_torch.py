@@ -9,7 +9,6 @@ from collections.abc import Callable
 import torch
 
 from ..implicit_problems import Programs
-from .torch_ode import one_thread
 
 
 def qpth_layer(Q, q, A, b, G, h):
@@ -37,25 +36,6 @@ def cvxpy_layer(programs: Programs) -> Callable:
         return solve(torch.linalg.cholesky(Q).mT, *rest)[0]
 
     return layer
-
-
-def program_layer(layer: Callable, programs: Programs, gradient: bool, read: Callable):
-    """`make` of the layer on a batch, alone or with all its gradients."""
-
-    def make():
-        one_thread()
-        parts = [torch.tensor(part, requires_grad=gradient) for part in programs]
-
-        def call():
-            if not gradient:
-                with torch.no_grad():
-                    return layer(*parts).numpy()
-            loss = torch.sum(torch.sin(layer(*parts)))
-            return [g.numpy() for g in torch.autograd.grad(loss, parts)]
-
-        return call, read if gradient else (lambda result: {})
-
-    return make
 
 
 def available(name: str) -> bool:

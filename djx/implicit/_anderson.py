@@ -10,6 +10,9 @@ from jaxtyping import Array, Bool, Float, Int
 from ._iterative import Lanes, norm
 
 
+MEMORY = 5  # residuals that Anderson's method keeps
+
+
 class FixedPoints(NamedTuple):
     """What was found for every lane."""
 
@@ -31,7 +34,7 @@ def anderson(
     tolerance: float,
     max_steps: int,
     scale: Float[Array, " lanes"] | None = None,
-    memory: int = 5,
+    memory: int = MEMORY,
     ridge: float = 1e-8,
 ) -> FixedPoints:
     """Anderson's acceleration of x <- T(x); with `memory=0` Picard's iteration.

@@ -13,7 +13,7 @@ from ..core import bind, close
 from ._batched import Batched
 from ._choose import System
 from ._flat import flattened, unflattener
-from ._gradient import Gradient
+from ._gradient import Gradient, implicit_only
 from ._linear import FOUND, LinearSolve, REPORTS
 from ._receipt import Receipt
 
@@ -108,7 +108,11 @@ def implicit(
 
     Returns:
         The solution.
+
+    Raises:
+        ValueError: where the gradient asks for unrolled iterations.
     """
+    implicit_only(gradient)
     kind, leaves = found.aid or (None, ())
     stopped = jax.lax.stop_gradient((found.x, list(leaves), start))
     x, leaves, start = stopped

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ._anderson import anderson
+from ._anderson import anderson, MEMORY
 from ._direct import backward_error, condition, Factored, solved
 from ._gradient import Gradient
 from ._iterative import cg, gmres, Iterated, Lanes, norm, Product, series
@@ -29,7 +29,7 @@ class System(NamedTuple):
     """Whether dF/dx is symmetric and positive definite."""
     contraction: bool = False
     """Whether F(x) = x - T(x) with T expected to contract."""
-    memory: int = 5
+    memory: int = MEMORY
     """Of Anderson's method for the adjoint of a contraction."""
     inverse: Callable[..., Array] | None = None
     """(constants, x, aid, rhs, transposed) to about A^-1 rhs, where A has structure;

@@ -7,7 +7,7 @@ import jax
 import optimistix as optx
 from jaxtyping import PyTree
 
-from ._anderson import anderson
+from ._anderson import anderson, MEMORY
 from ._attach import check_square
 from ._broyden import broyden
 from ._choose import System
@@ -72,7 +72,7 @@ def fixed_point(
     def difference(constants, x):
         return x - problem.closed(constants, x)
 
-    memory = 0 if isinstance(solver, str) and solver == "picard" else 5
+    memory = 0 if solver == "picard" else MEMORY
     system = System(difference, contraction=True, memory=memory)
     aux_of = (lambda x: function(x, *args)[1]) if has_aux else None
     return finish(problem, system, forward, gradient, receipt, start, aux_of, throw)

@@ -13,7 +13,7 @@ from ._attach import corrected, Found, implicit
 from ._choose import System
 from ._direct import condition
 from ._flat import flattened, unflattener
-from ._gradient import Gradient, implicit_only
+from ._gradient import Gradient
 from ._linear import aid_leaves, FOUND, KINK, LOST
 from ._newton import Newton
 from ._receipt import Receipt
@@ -113,7 +113,6 @@ def finish(
     )
     out = forward.x
     if not forward.unrolled:
-        implicit_only(gradient)
         out = implicit(
             system,
             problem.constants,

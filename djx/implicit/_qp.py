@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ._attach import corrected, Found, implicit
 from ._choose import System
-from ._gradient import Gradient, implicit_only
+from ._gradient import Gradient
 from ._interior import begin, Interior, interior_point, Program, scaled
 from ._linear import FOUND, KINK, LOST
 from ._receipt import Receipt
@@ -80,7 +80,6 @@ def qp(
             of the gradient is "unrolled".
     """
     gradient = gradient or Gradient()
-    implicit_only(gradient)
     program = _program(Q, q, A, b, G, h)
     dtype = program.q.dtype
     eps = float(jnp.finfo(dtype).eps)
