@@ -21,6 +21,7 @@ def layers_race(
     options: Options,
     title: str,
     notes: str,
+    by: int | None = None,
 ) -> tuple[dict[str, Any], Numbers]:
     """Races layers of the same arguments.
 
@@ -33,17 +34,24 @@ def layers_race(
         options: how long to race.
         title: what the layers solve.
         notes: what holds for them.
+        by: how many of the arguments the gradients are by; all if None, as in torch.
 
     Returns:
         The group, and what `race` returned.
     """
-    from .peers import layer_jax, layer_torch
+    from .peers import layer_jax
 
     makes = {
-        name: module.layer_call(layer, given, gradient, read)
-        for module, layers in ((layer_jax, of_jax), (layer_torch, of_torch))
-        for name, layer in layers.items()
+        name: layer_jax.layer_call(layer, given, gradient, read, by)
+        for name, layer in of_jax.items()
     }
+    if of_torch:
+        from .peers import layer_torch
+
+        makes |= {
+            name: layer_torch.layer_call(layer, given, gradient, read)
+            for name, layer in of_torch.items()
+        }
     contestants: list[Contestant | Isolated] = [
         repeated(name, make, options) for name, make in makes.items()
     ]

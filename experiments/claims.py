@@ -98,9 +98,14 @@ def _section(tier: str, rows: list[str]) -> str:
 def _rows(path: Path, out: Path) -> list[str]:
     result: dict[str, Any] = json.loads((out / "result.json").read_text())
     environment = json.loads((out / "environment.json").read_text())
-    total = result["seconds"]["total"]
+    total, budget = result["seconds"]["total"], read_table(path).get("budget_seconds")
     where = f"{environment['cpu_count']} x {environment['device_kind']}"
-    rows = [f"| {path} | | | | {total:.0f} s on {where} | | |"]
+    taken = f"{total:.0f} s on {where}"
+    late = ""
+    if isinstance(budget, int | float):
+        taken += f", of {budget:.0f} s"
+        late = "**over its budget**" if total > budget else ""
+    rows = [f"| {path} | | | | {taken} | {late} | |"]
     for claim in json.loads((out / "claims.json").read_text()):
         value, low, high = (_number(claim[k]) for k in ("value", "low", "high"))
         verdict = "holds" if claim["holds"] else "**fails**"

@@ -6,15 +6,12 @@ Ghosh et al. 2020 (STEER), Finlay et al. 2020 (kinetic energy), Kelly et al. 202
 """
 
 import functools as ft
-import importlib.util
-from pathlib import Path
 from typing import Annotated, Any, cast
 
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 import optax
 from pydantic import Field
 
@@ -31,6 +28,7 @@ from djx.run import (
     trained_model,
 )
 from experiments import _neural_ode_figures as figures
+from experiments._digits import digits
 from experiments._neural_ode_regularisers import (
     Global,
     Kinetic,
@@ -179,7 +177,7 @@ def penalised_solve(net: Net, x, config: Config, *, key):
 
 def build(config: Config) -> Experiment:
     """The experiment of one arm."""
-    train, test = _digits(config.train.precision)
+    train, test = digits(config.train.precision)
     regulariser = config.regulariser
 
     def init(key):
@@ -218,24 +216,6 @@ def build(config: Config) -> Experiment:
         ema=config.train.ema,
         precision=config.train.precision,
     )
-
-
-@ft.cache
-def _digits(precision: str):
-    """Training and test images in [0, 1] with labels; the split is fixed."""
-    # What sklearn.datasets.load_digits reads; importing it would cost every start a
-    # second.
-    found = importlib.util.find_spec("sklearn")
-    assert found is not None and found.submodule_search_locations is not None
-    folder = Path(found.submodule_search_locations[0]) / "datasets" / "data"
-    table = np.loadtxt(folder / "digits.csv.gz", delimiter=",")
-    images, labels = table[:, :-1], table[:, -1]
-    dtype = np.float64 if precision == "float64" else np.float32
-    order = np.random.default_rng(0).permutation(len(images))
-    images = (images[order] / 16).astype(dtype)
-    labels = labels[order].astype(np.int32)
-    cut = 1437  # 80 in 100
-    return (images[:cut], labels[:cut]), (images[cut:], labels[cut:])
 
 
 def _score(net, x, labels):

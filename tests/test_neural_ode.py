@@ -8,17 +8,18 @@ import pytest
 import sklearn.datasets
 
 from experiments import neural_ode
+from experiments._digits import digits
 
 
 def test_digits_are_those_of_scikit_learn_split_once():
     images, labels = sklearn.datasets.load_digits(return_X_y=True)
-    train, test = neural_ode._digits("float64")
+    train, test = digits("float64")
     got = np.concatenate([train[0], test[0]])
     order = np.random.default_rng(0).permutation(len(images))
     np.testing.assert_array_equal(got, images[order] / 16)
     np.testing.assert_array_equal(np.concatenate([train[1], test[1]]), labels[order])
     assert len(train[0]) == 1437 and got.dtype == np.float64
-    assert neural_ode._digits("float32")[0][0].dtype == np.float32
+    assert digits("float32")[0][0].dtype == np.float32
 
 
 def test_penalty_weight_runs_exponentially_and_zero_stays_zero():
@@ -41,7 +42,7 @@ def test_integrals_are_those_of_the_saved_path_and_leave_the_solve_alone(x64, se
         {"experiment": "neural_ode", "train": {"steps": 1}, "regulariser": section}
     )
     net = neural_ode.Net(100, key=jr.key(0))
-    x = jnp.asarray(neural_ode._digits("float64")[0][0][:64])
+    x = jnp.asarray(digits("float64")[0][0][:64])
 
     @jax.jit
     def both(x):

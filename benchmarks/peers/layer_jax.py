@@ -8,15 +8,20 @@ import numpy as np
 
 
 def layer_call(
-    layer: Callable, given: Sequence[np.ndarray], gradient: bool, read: Callable
+    layer: Callable,
+    given: Sequence[np.ndarray],
+    gradient: bool,
+    read: Callable,
+    by: int | None = None,
 ):
     """`make` of a layer of a batch.
 
     Args:
         layer: of the arrays given.
         given: its arguments.
-        gradient: whether to call the gradient of sum(sin(layer)) by all of them.
+        gradient: whether to call the gradient of sum(sin(layer)).
         read: numbers of a gradient, for the table.
+        by: how many of the arguments it is by; all if None.
 
     Returns:
         What `diffeq_calls.repeated` takes.
@@ -27,7 +32,7 @@ def layer_call(
 
     def make():
         parts = [jnp.asarray(part) for part in given]
-        places = tuple(range(len(parts)))
+        places = tuple(range(len(parts) if by is None else by))
         compiled = jax.jit(jax.grad(loss, places) if gradient else layer)
 
         def call():

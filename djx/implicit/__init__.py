@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 
 if _TYPE_CHECKING:
-    from djx.implicit import jaxopt as jaxopt, prox as prox
+    from djx.implicit import descent as descent, jaxopt as jaxopt, prox as prox
 
     from ._argmin import argmin as argmin, least_squares as least_squares
     from ._attach import attach as attach
@@ -49,11 +49,11 @@ _WHERE = {
     "value_and_grad": "_certificate",
 }
 
-__all__ = [*_WHERE, "jaxopt", "prox"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_WHERE, "descent", "jaxopt", "prox"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):
-    if name in ("jaxopt", "prox"):
+    if name in ("descent", "jaxopt", "prox"):
         return _importlib.import_module(f".{name}", __name__)
     if name in _WHERE:
         return getattr(_importlib.import_module(f".{_WHERE[name]}", __name__), name)

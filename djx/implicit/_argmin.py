@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 from ._choose import DENSE, System
 from ._gradient import Gradient
 from ._newton import newton_least_squares, newton_minimum
-from ._problem import by_caller, by_newton, by_optimistix, finish, flat
+from ._problem import by_caller, by_descent, by_newton, by_optimistix, finish, flat
 from ._receipt import Receipt
 from ._solution import Solution
 
@@ -25,7 +25,7 @@ def argmin(
     start: PyTree | None = None,
     rtol: float = 1e-12,
     atol: float = 0.0,
-    max_steps: int = 200,
+    max_steps: int | None = None,
     has_aux: bool = False,
     throw: bool = False,
 ) -> Solution:
@@ -40,9 +40,9 @@ def argmin(
         guess: where to start: arrays of floating type.
         *args: further arguments.
         solver: None: Newton's method with a damped Hessian, whose last factor serves
-            the derivative, or optimistix' LBFGS above 512 unknowns; a minimiser of
-            optimistix; or a function of (objective, start) of flat vectors that
-            returns a vector.
+            the derivative, or the limited-memory BFGS method above 512 unknowns; a
+            minimiser of optimistix; or a function of (objective, start) of flat
+            vectors that returns a vector.
         gradient: how to differentiate.
         receipt: zeros whose cotangent is the report of the backward solve.
         start: the adjoint of a neighbouring solve, where an iterative backward solve
@@ -50,7 +50,7 @@ def argmin(
         rtol: length of the last step, relative to |x|.
         atol: length of the last step; what rounding leaves of the first one is always
             allowed.
-        max_steps: of the solver.
+        max_steps: of the solver; 200 of Newton's, 2000 of others if None.
         has_aux: see `objective`.
         throw: stop the program where no minimum was found.
 
@@ -64,13 +64,15 @@ def argmin(
     gradient = gradient or Gradient()
     scalar = (lambda x, *a: objective(x, *a)[0]) if has_aux else objective
     problem = flat(scalar, guess, args, scalar=True)
-    if solver is None and problem.start.size > DENSE:
-        solver = optx.LBFGS(rtol=rtol, atol=atol)
-    if solver is None:
+    newton = solver is None and problem.start.size <= DENSE
+    max_steps = max_steps or (200 if newton else 2000)
+    if newton:
         found = newton_minimum(
             problem.stopped(), problem.start, rtol=rtol, atol=atol, max_steps=max_steps
         )
         forward = by_newton(found)
+    elif solver is None:
+        forward = by_descent(problem, rtol=rtol, atol=atol, max_steps=max_steps)
     elif isinstance(solver, optx.AbstractMinimiser):
         forward = by_optimistix(problem, optx.minimise, solver, max_steps)
     else:

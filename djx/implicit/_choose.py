@@ -121,7 +121,7 @@ def find(
         )
 
     def refined():
-        return _refine(product, invert, aid, transposed, rhs, limit, residual_of)
+        return _refine(product, invert, aid, transposed, rhs, limit)
 
     def approximate(u, count):
         left = residual_of(u)
@@ -219,7 +219,7 @@ def _better(old, new, residual_of):
     return jnp.where(gain[:, None], new, old)
 
 
-def _refine(product, invert, aid, transposed, rhs, limit, residual_of) -> Solved:
+def _refine(product, invert, aid, transposed, rhs, limit) -> Solved:
     """Starts from the inverse of a nearby matrix and corrects."""
     lanes = len(rhs)
     known = aid is not None
@@ -228,29 +228,37 @@ def _refine(product, invert, aid, transposed, rhs, limit, residual_of) -> Solved
     unit = float(jnp.finfo(rhs.dtype).eps)
     goal = jnp.maximum(1e-4 * limit / jnp.maximum(bound, 1), 4 * unit)
 
+    size = norm(rhs)
+
+    def relative(r):
+        return jnp.where(size > 0, norm(r) / jnp.where(size > 0, size, 1), norm(r))
+
     def more(carry):
-        u, left, before, count = carry
+        _, _, left, before, count = carry
         live = (left > goal) & (left < before / 2)
         return jnp.any(live) & (count < 16)
 
     def step(carry):
-        u, left, _, count = carry
-        new = u + invert(rhs - product(u))
-        other = residual_of(new)
-        gain = other < left
+        u, r, left, _, count = carry
+        new = u + invert(r)
+        new_r = rhs - product(new)
+        new_left = relative(new_r)
+        gain = new_left < left
         return (
             jnp.where(gain[:, None], new, u),
-            jnp.where(gain, other, left),
+            jnp.where(gain[:, None], new_r, r),
+            jnp.where(gain, new_left, left),
             left,
             count + 1,
         )
 
     u = invert(rhs)
-    first = u, residual_of(u), jnp.full(lanes, jnp.inf, rhs.dtype), 0
-    u, left, _, count = jax.lax.while_loop(more, step, first)
+    r = rhs - product(u)
+    first = u, r, relative(r), jnp.full(lanes, jnp.inf, rhs.dtype), 0
+    u, r, left, _, count = jax.lax.while_loop(more, step, first)
     backward = left
     if known:
-        backward = backward_error(aid, rhs - product(u), u, rhs, transposed)
+        backward = backward_error(aid, r, u, rhs, transposed)
     error = bound * jnp.maximum(backward, unit)
     bound = jnp.where(known, bound, jnp.nan)
     return Solved(u, jnp.full(lanes, count), bound, left, error)

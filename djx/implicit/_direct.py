@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_solve, lu_factor, lu_solve
 from jaxtyping import Array, Float
 
 from ._iterative import norm
+from ._lapack import cholesky, cholesky_solve, eigh, lu, lu_solve, svd
 
 
 class Factored(NamedTuple):
@@ -50,13 +50,13 @@ def factored(kind: str, matrix: Float[Array, "lanes n n"]) -> Factored:
     scaled = jnp.where(fine, scaled, jnp.eye(matrix.shape[-1], dtype=matrix.dtype))
     match kind:
         case "cholesky":
-            factor = jnp.linalg.cholesky(scaled)
+            factor = jax.vmap(cholesky)(scaled)
         case "lu":
-            factor = lu_factor(scaled)
+            factor = jax.vmap(lu)(scaled)
         case "eigh":
-            factor = jnp.linalg.eigh(scaled)
+            factor = jax.vmap(eigh)(scaled)
         case _:
-            factor = jnp.linalg.svd(scaled, full_matrices=False)
+            factor = jax.vmap(svd)(scaled)
     size = jnp.where(fine[:, 0, 0], size, jnp.nan)
     return Factored(kind, factor, rows, columns, size)
 
@@ -94,10 +94,9 @@ def solved(
 def _scaled(factored: Factored, rhs, transposed: bool):
     match factored.kind:
         case "cholesky":
-            return jax.vmap(lambda c, b: cho_solve((c, True), b))(factored.factor, rhs)
+            return jax.vmap(cholesky_solve)(factored.factor, rhs)
         case "lu":
-            trans = int(transposed)
-            return jax.vmap(lambda f, b: lu_solve(f, b, trans=trans))(
+            return jax.vmap(lambda f, b: lu_solve(f, b, transposed))(
                 factored.factor, rhs
             )
         case "eigh":

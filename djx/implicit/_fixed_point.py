@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import PyTree
 
@@ -12,6 +13,7 @@ from ._attach import check_square
 from ._broyden import broyden
 from ._choose import System
 from ._gradient import Gradient
+from ._iterative import norm
 from ._problem import by_caller, by_optimistix, finish, Flat, flat, Forward
 from ._receipt import Receipt
 from ._solution import Solution
@@ -44,7 +46,8 @@ def fixed_point(
             Picard's or Anderson's.
         receipt: zeros whose cotangent is the report of the backward solve.
         start: the adjoint of a neighbouring solve, where the backward solve begins.
-        tolerance: of |function(x) - x| relative to |x|.
+        tolerance: of |function(x) - x| relative to |x|; what a caller's solver leaves
+            is judged by it too.
         max_steps: evaluations of the function.
         has_aux: see `function`.
         throw: stop the program where no fixed point was found.
@@ -68,6 +71,7 @@ def fixed_point(
         forward = by_optimistix(problem, optx.fixed_point, solver, max_steps)
     else:
         forward = by_caller(problem, solver, gradient)
+        forward = forward._replace(converged=_is_fixed(problem, forward.x, tolerance))
 
     def difference(constants, x):
         return x - problem.closed(constants, x)
@@ -76,6 +80,13 @@ def fixed_point(
     system = System(difference, contraction=True, memory=memory)
     aux_of = (lambda x: function(x, *args)[1]) if has_aux else None
     return finish(problem, system, forward, gradient, receipt, start, aux_of, throw)
+
+
+def _is_fixed(problem: Flat, x, tolerance: float):
+    """Whether a caller's solver found what it was asked for, or rounding forbade it."""
+    x = jax.lax.stop_gradient(x)
+    least = 4 * float(jnp.finfo(x.dtype).eps) ** 0.75
+    return norm(problem.stopped()(x) - x) <= max(tolerance, least) * norm(x)
 
 
 def _own(problem: Flat, solver: str, tolerance: float, max_steps: int) -> Forward:

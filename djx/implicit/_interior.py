@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float, Int
+
+from ._lapack import cholesky, cholesky_solve
 
 
 class Program(NamedTuple):
@@ -82,22 +83,22 @@ def _factors(program: Program, weights):
     n, p = len(Q), len(b)
     small = 10 * float(jnp.finfo(Q.dtype).eps)
     H = Q + (G.T * weights) @ G + small * jnp.eye(n, dtype=Q.dtype)
-    L = jnp.linalg.cholesky(H)
+    L = cholesky(H)
     if not p:
         return L, None, None
-    half = cho_solve((L, True), A.T)
+    half = cholesky_solve(L, A.T)
     S = A @ half
     S = S + (small * (1 + jnp.trace(S) / p)) * jnp.eye(p, dtype=Q.dtype)
-    return L, half, jnp.linalg.cholesky(S)
+    return L, half, cholesky(S)
 
 
 def _kkt(program: Program, known, right, rp):
     """Solves H dx + A'dy = right, A dx = rp."""
     L, half, LS = known
-    dx = cho_solve((L, True), right)
+    dx = cholesky_solve(L, right)
     if half is None:
         return dx, jnp.zeros(0, right.dtype)
-    dy = cho_solve((LS, True), program.A @ dx - rp)
+    dy = cholesky_solve(LS, program.A @ dx - rp)
     return dx - half @ dy, dy
 
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ._lapack import eigh, svd
+
 
 Lanes = Float[Array, "lanes n"]
 Product = Callable[[Lanes], Lanes]
@@ -124,13 +126,23 @@ def _lanczos_condition(diagonal, beside, count, kept):
 
     def extremes(main, off):
         matrix = jnp.diag(main) + jnp.diag(off, 1) + jnp.diag(off, -1)
-        values = jnp.linalg.eigvalsh(matrix)
+        values = eigh(matrix)[0]
         return values[-1] / values[0]
 
     fine = jnp.all(jnp.isfinite(main), -1) & jnp.all(jnp.isfinite(off), -1) & (size > 0)
     safe_main = jnp.where(fine[:, None], main, 1)
     safe_off = jnp.where(fine[:, None], off, 0)
-    return jnp.where(fine, jax.vmap(extremes)(safe_main, safe_off), jnp.nan)
+
+    def of_first(count):
+        def spread():
+            return jax.vmap(extremes)(safe_main[:, :count], safe_off[:, : count - 1])
+
+        return spread
+
+    # Most solves end early, and the cost of eigenvalues grows with the cube.
+    few = min(kept, 24)
+    spread = jax.lax.cond(jnp.all(size <= few), of_first(few), of_first(kept))
+    return jnp.where(fine, spread, jnp.nan)
 
 
 def gmres(
@@ -186,7 +198,7 @@ def gmres(
             return basis, hessenberg.at[:, :, k].set(column)
 
         basis, hessenberg = jax.lax.fori_loop(0, size, arnoldi, (basis, hessenberg))
-        u, values, vt = jnp.linalg.svd(_finite(hessenberg), full_matrices=False)
+        u, values, vt = jax.vmap(svd)(_finite(hessenberg))
         kept = values > tiny * values[:, :1]
         inverse = jnp.where(kept, 1 / jnp.where(kept, values, 1), 0)
         y = vt.mT @ (inverse * u[:, 0, :] * beta[:, None])[:, :, None]

@@ -13,6 +13,7 @@ from ._batched import Batched
 from ._choose import find, Solved, System, tolerance_of
 from ._direct import Factored, factored, solved
 from ._gradient import Gradient
+from ._matrix import matrix_of_linear
 
 
 REPORTS = 7  # figures of a receipt
@@ -242,9 +243,10 @@ class LinearSolve(Batched):
         return lambda u: linear(u.reshape(*shape, n)).reshape(-1, n)
 
     def _matrix(self, product, lanes, n, shared, dtype):
-        eye = jnp.eye(n, dtype=dtype)
         if shared:
-            return product(eye).mT[None]
+            like = jnp.zeros(n, dtype)
+            return matrix_of_linear(lambda e: product(e[None])[0], like)[None]
+        eye = jnp.eye(n, dtype=dtype)
         columns = jax.vmap(lambda e: product(jnp.broadcast_to(e, (lanes, n))))(eye)
         return jnp.transpose(columns, (1, 2, 0))
 

@@ -9,10 +9,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ._direct import Factored, factored, solved
 from ._iterative import norm
-from ._matrix import matrix_of
+from ._lbfgs import lbfgs
+from ._matrix import is_constant, matrix_of
 
 
 Vector = Float[Array, " n"]
+
+LARGE = 64  # unknowns
 
 
 class Newton(NamedTuple):
@@ -97,6 +100,9 @@ def newton_minimum(
         return matrix_of(jax.grad(objective), x)
 
     slope_of = jax.value_and_grad(objective)
+    if x.shape[0] >= LARGE and not is_constant(jax.grad(objective), x):
+        # A Hessian costs many gradients: it is formed where few will do.
+        x = lbfgs(slope_of, x, rtol=rtol, atol=atol, reduction=1e-3, max_steps=30).x
     return _newton("cholesky", slope_of, matrix_at, x, rtol, atol, max_steps)
 
 

@@ -14,6 +14,7 @@ from ._choose import System
 from ._direct import condition
 from ._flat import flattened, unflattener
 from ._gradient import Gradient
+from ._lbfgs import lbfgs
 from ._linear import aid_leaves, FOUND, KINK, LOST
 from ._newton import Newton
 from ._receipt import Receipt
@@ -142,6 +143,20 @@ def by_newton(found: Newton) -> Forward:
     )
 
 
+def by_descent(problem: Flat, **keywords: Any) -> Forward:
+    """What djx' own limited-memory BFGS method finds.
+
+    Args:
+        problem: the flat function.
+        **keywords: of `lbfgs`.
+
+    Returns:
+        The solution.
+    """
+    slope_of = jax.value_and_grad(problem.stopped())
+    return Forward(*lbfgs(slope_of, problem.start, **keywords))
+
+
 def by_optimistix(problem: Flat, solve: Callable, solver: Any, max_steps: int):
     """A forward solve by optimistix, whose errors become results.
 
@@ -172,8 +187,9 @@ def by_optimistix(problem: Flat, solve: Callable, solver: Any, max_steps: int):
 def by_caller(problem: Flat, solver: Callable, gradient: Gradient) -> Forward:
     """A forward solve by any function of (function, start), both of flat vectors.
 
-    It counts as found where it is finite: `Solution.receipt.residual` is what is left,
-    and a certificate says what that means for a gradient.
+    It counts as found where it is finite (a fixed point only where it is one):
+    `Solution.receipt.residual` is what is left, and a certificate says what that means
+    for a gradient.
     """
     unrolled = gradient.mode == "unrolled"
     function = problem.unstopped() if unrolled else problem.stopped()

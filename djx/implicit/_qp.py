@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float
 
 from ._attach import corrected, Found, implicit
 from ._choose import System
 from ._gradient import Gradient
 from ._interior import begin, Interior, interior_point, Program, scaled
+from ._lapack import cholesky, cholesky_solve
 from ._linear import FOUND, KINK, LOST
 from ._receipt import Receipt
 from ._solution import checked, forward_receipt, RESULTS, Solution
@@ -173,7 +173,7 @@ def _augmented(small: Program, active):
     H = Q + weight * (A.T @ A + (G.T * active) @ G)
     eps = float(jnp.finfo(Q.dtype).eps)
     H = H + 10 * eps * jnp.eye(n, dtype=Q.dtype) * (1 + jnp.max(jnp.abs(H)))
-    return jnp.linalg.cholesky(H)
+    return cholesky(H)
 
 
 def _kkt_step(L, A, G, active, weight, r1, r2, r3):
@@ -184,7 +184,7 @@ def _kkt_step(L, A, G, active, weight, r1, r2, r3):
     outside = jnp.where(active, 0, r3)
     r1 = r1 - G.T @ outside
     right = r1 + weight * (A.T @ r2 + G.T @ jnp.where(active, r3, 0))
-    x = cho_solve((L, True), right)
+    x = cholesky_solve(L, right)
     y = weight * (A @ x - r2)
     z = jnp.where(active, weight * (G @ x - r3), outside)
     return x, y, z

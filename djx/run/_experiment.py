@@ -38,6 +38,7 @@ class TrainState(NamedTuple):
     optimiser: PyTree
     average: PyTree
     data_key: PRNGKeyArray
+    memory: PyTree = None
 
 
 def supervised(
@@ -52,6 +53,7 @@ def supervised(
     precision: str = "float32",
     probe: PyTree = None,
     read_probe: Callable[[PyTree], Metrics] = lambda told: {},
+    memory: Callable[[PyTree], PyTree] | None = None,
 ) -> Experiment:
     """Gradient descent on a loss over batches.
 
@@ -67,6 +69,10 @@ def supervised(
         probe: zeros that the loss takes as the keyword `probe`, in whose cotangent a
             backward pass reports: a receipt of `djx.implicit`, say.
         read_probe: that cotangent to scalars, which are logged at every step.
+        memory: the first model to what a step leaves for the next: the solution of an
+            inner problem, say, where the next solve starts. The loss takes it as the
+            keyword `memory` and returns (metrics, memory) where it returns metrics
+            else; it carries no derivatives.
 
     Returns:
         The experiment. Its state is a `TrainState`; `trained_model` gives the model.
@@ -76,8 +82,12 @@ def supervised(
         params = eqx.filter(init(stream_key(key, "model")), eqx.is_array)
         trained = eqx.filter(params, eqx.is_inexact_array)
         average = trained if ema is not None else None
+        kept = None
+        if memory is not None:
+            kept = memory(eqx.combine(params, _static(init)))
+            kept = jax.tree.map(_strong, kept)
         return TrainState(
-            params, optimiser.init(trained), average, stream_key(key, "data")
+            params, optimiser.init(trained), average, stream_key(key, "data"), kept
         )
 
     def step(state, index, key):
@@ -87,13 +97,17 @@ def supervised(
 
         def objective(trained, probe):
             given = {} if probe is None else {"probe": probe}
+            if memory is not None:
+                given["memory"] = state.memory
             model = eqx.combine(trained, fixed, static)
             model, cast_batch = compute_cast((model, batch), precision)
-            value, metrics = loss(model, cast_batch, index, key, **given)
-            return value.astype(jnp.promote_types(value.dtype, jnp.float32)), metrics
+            value, told = loss(model, cast_batch, index, key, **given)
+            metrics, kept = told if memory is not None else (told, None)
+            value = value.astype(jnp.promote_types(value.dtype, jnp.float32))
+            return value, (metrics, jax.lax.stop_gradient(kept))
 
         both = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
-        (value, metrics), (grads, told) = both(trained, probe)
+        (value, (metrics, kept)), (grads, told) = both(trained, probe)
         updates, opt_state = optimiser.update(grads, state.optimiser, trained)
         trained = optax.apply_updates(trained, updates)
         average = state.average
@@ -104,7 +118,7 @@ def supervised(
         if probe is not None:
             metrics |= read_probe(told)
         new = TrainState(
-            eqx.combine(trained, fixed), opt_state, average, state.data_key
+            eqx.combine(trained, fixed), opt_state, average, state.data_key, kept
         )
         return new, metrics
 
@@ -186,6 +200,12 @@ def epoch_batches(
 def _static(init):
     shapes = eqx.filter_eval_shape(init, jr.key(0))
     return eqx.partition(shapes, _is_shape)[1]
+
+
+def _strong(leaf):
+    # As the loss returns it: a weak type would be another one.
+    leaf = jnp.asarray(leaf)
+    return jax.lax.convert_element_type(leaf, leaf.dtype)
 
 
 def _is_shape(leaf):

@@ -21,6 +21,8 @@ class Outcome(NamedTuple):
     step: int
     finished: bool
     seconds: dict[str, float]
+    step_seconds: float
+    """Wall time of a step of one lane; NaN if none was taken."""
 
 
 def run_program(
@@ -50,7 +52,9 @@ def run_program(
     config, lanes = program.config.train, program.lanes
     if saved is not None and saved.manifest["finished"]:
         advanced(saved.step)
-        return Outcome(saved.leaves, saved.step, True, program.seconds)
+        known = saved.manifest.get("step_seconds")
+        known = float("nan") if known is None else known
+        return Outcome(saved.leaves, saved.step, True, program.seconds, known)
     program.compile()
     if saved is not None:
         step = saved.step
@@ -72,10 +76,12 @@ def run_program(
         if store is not None:
             position = recorder.position()
             kept = facts | {"metrics_bytes": position, "finished": finished}
+            kept["step_seconds"] = clock.per_step(step, len(lanes))
             store.save(step, host, program.state_shapes, kept)
         return host
 
     pace = _Pace(config.chunk, config.log_every, program.chunk)
+    clock = _Clock(step)
 
     def next_boundary() -> int:
         ends = [step - step % pace.steps + pace.steps, config.steps]
@@ -91,6 +97,7 @@ def run_program(
         leaves, metrics = program.advance(leaves, step, counts)
         flush()  # the chunk before, while this one runs
         pace.measure()
+        clock.lap(step)
         last = end == config.steps
         read = _train_reader(recorder, lanes, step, counts, metrics, last)
         pending.append(lambda read=read, end=end: (read(), advanced(end)))
@@ -100,6 +107,7 @@ def run_program(
             values = program.evaluate(leaves, step)
             active = stopping.active.copy()
             pending.append(_eval_reader(recorder, lanes, step, active, values))
+            clock.skip()
             if stopping.rule is not None:
                 flush()
                 for index in stopping.update():
@@ -113,7 +121,40 @@ def run_program(
                 save(finished=False)
     host = save(finished)
     seconds = program.seconds | {"run": time.perf_counter() - began}
-    return Outcome(host, step, finished, seconds)
+    of_step = clock.per_step(step, len(lanes))
+    return Outcome(host, step, finished, seconds, of_step)
+
+
+class _Clock:
+    """Times the calls between whose ends nothing but steps ran."""
+
+    def __init__(self, step: int):
+        self._first = time.perf_counter(), step
+        self._laps: list[float] = []
+        self._then: tuple[float, int] | None = None
+
+    def lap(self, step: int) -> None:
+        """All steps before this one have been read back."""
+        now = time.perf_counter()
+        if self._then is not None and step > self._then[1]:
+            self._laps.append((now - self._then[0]) / (step - self._then[1]))
+        self._then = now, step
+
+    def skip(self) -> None:
+        """What follows is no step."""
+        self._then = None
+
+    def per_step(self, step: int, lanes: int) -> float:
+        """The median, shared out among the lanes.
+
+        Where no two calls followed one another it is the mean over all, with what ran
+        between them.
+        """
+        if self._laps:
+            return float(np.median(self._laps)) / lanes
+        began, first = self._first
+        taken = time.perf_counter() - began
+        return taken / (step - first) / lanes if step > first else float("nan")
 
 
 class _Pace:

@@ -14,12 +14,17 @@ from ._metrics import Series
 from ._schema import Config
 
 
+STEP_SECONDS = "step_seconds"  # what claims call it
+
+
 @dataclasses.dataclass(frozen=True)
 class ArmResult:
     """One arm: its config, final states and metrics.
 
     `state` has the structure of the experiment's state, as arrays on the host with a
-    leading axis of seeds; `series` and `digests` are per seed.
+    leading axis of seeds; `series` and `digests` are per seed. `step_seconds` is the
+    wall time of one seed's step, the median over calls, compilation apart; a claim may
+    name it, and compare arms by it.
     """
 
     config: Config
@@ -27,6 +32,7 @@ class ArmResult:
     series: dict[int, Series]
     digests: dict[int, str]
     step: int
+    step_seconds: float = float("nan")
 
     def final(self) -> dict[str, np.ndarray]:
         """Per metric, one value per seed: the last evaluation's, and as `train.name`
@@ -65,8 +71,12 @@ class Results:
 
     @property
     def values(self) -> Values:
-        """Final metrics: arm, metric, one value per seed."""
-        return {name: arm.final() for name, arm in self.arms.items()}
+        """Final metrics, and `step_seconds`: arm, metric, one value per seed."""
+        return {
+            name: {STEP_SECONDS: np.full(len(arm.series), arm.step_seconds)}
+            | arm.final()
+            for name, arm in self.arms.items()
+        }
 
     @property
     def claims(self) -> list[Measured]:

@@ -28,7 +28,7 @@ from ._metrics import Recorder
 from ._program import group_arms, Program
 from ._progress import make_progress, Progress
 from ._report import write_report
-from ._results import ArmResult, Results
+from ._results import ArmResult, Results, STEP_SECONDS
 from ._sinks import make_sink
 
 
@@ -242,7 +242,7 @@ def _check_names(spec: Spec, programs: list[Program]) -> None:
     for name, claim in spec.claims.items():
         for arm, metric in references(claim.measure):
             program = by_arm[arm]
-            shapes = dict(program.evaluated_names)
+            shapes = {STEP_SECONDS: ()} | dict(program.evaluated_names)
             if metric.startswith("train."):
                 shapes |= {f"train.{k}": () for k in program.metric_names}
             where = f"claims.{name}.measure"
@@ -356,7 +356,9 @@ def _results(
             }
             own = {s: series[arm, s] for s in program.seeds if (arm, s) in series}
             config = program.configs[arm]
-            arms[arm] = ArmResult(config, state, own, digests, outcome.step)
+            arms[arm] = ArmResult(
+                config, state, own, digests, outcome.step, outcome.step_seconds
+            )
         for what, spent in outcome.seconds.items():
             seconds[f"{'+'.join(program.arms)}: {what}"] = spent
     report = spec.build(spec.common).report
