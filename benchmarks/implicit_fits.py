@@ -104,7 +104,7 @@ def minimum(fit: Fit, X: np.ndarray, y: np.ndarray, d: np.ndarray) -> np.ndarray
 
 
 def adjoint(fit: Fit, X: np.ndarray, y: np.ndarray, d: np.ndarray, w: np.ndarray):
-    """u with H u = cos w, for the loss sum(sin(w))."""
+    """Solves H u = cos w, for the loss sum(sin(w))."""
     matrix = (X.T * fit.curvature(X @ w, y, np)) @ X + np.diag(d)
     return np.linalg.solve(matrix, np.cos(w))
 

@@ -104,7 +104,7 @@ def kernels(data: Data) -> Kernels:
 
 
 def dual(x, penalty, kernel, labels):
-    """penalty / 2 |W|^2 + <x, labels>, with W = X' (labels - x) / penalty.
+    """The dual: penalty / 2 |W|^2 + <x, labels>, W = X' (labels - x) / penalty.
 
     Args:
         x: dual variables `(samples, classes)`, rows on the simplex.
@@ -218,7 +218,10 @@ def build(config: Config) -> Experiment:
         del batch, step, key
         found = solve(model.log_penalty, given, inner, receipt=probe)
         value = validation_loss(found.value, model.log_penalty, given)
-        return value, {"failed": found.receipt.failed, "residual": found.receipt.residual}
+        return value, {
+            "failed": found.receipt.failed,
+            "residual": found.receipt.residual,
+        }
 
     def evaluate(model, key):
         del key

@@ -58,7 +58,10 @@ def in_turn(function: Callable) -> Callable:
         def one_by_one(*args):
             return jax.lax.map(lambda each: one(*each), tuple(args))
 
-        if 1 < threads() <= _FEW:
+        if size == 1:
+            out = one(*[a[0] for a in args])
+            out = jax.tree.map(lambda leaf: leaf[None], out)
+        elif 1 < threads() <= _FEW:
             out = jax.lax.platform_dependent(*args, cpu=one_by_one, default=together)
         else:
             out = together(*args)
