@@ -27,7 +27,7 @@ def fixed_point(
     gradient: Gradient | None = None,
     receipt: Receipt | None = None,
     start: PyTree | None = None,
-    tolerance: float = 1e-8,
+    tolerance: float | None = None,
     max_steps: int = 500,
     has_aux: bool = False,
     throw: bool = False,
@@ -47,7 +47,7 @@ def fixed_point(
         receipt: zeros whose cotangent is the report of the backward solve.
         start: the adjoint of a neighbouring solve, where the backward solve begins.
         tolerance: of |function(x) - x| relative to |x|; what a caller's solver leaves
-            is judged by it too.
+            is judged by it too. 1e-8 if None, in single precision 6e-6.
         max_steps: evaluations of the function.
         has_aux: see `function`.
         throw: stop the program where no fixed point was found.
@@ -65,6 +65,8 @@ def fixed_point(
     image = (lambda x, *a: function(x, *a)[0]) if has_aux else function
     problem = flat(image, guess, args)
     check_square(problem.start, problem.closed(problem.constants, problem.start))
+    if tolerance is None:
+        tolerance = max(1e-8, 50 * float(jnp.finfo(problem.start.dtype).eps))
     if isinstance(solver, str):
         forward = _own(problem, solver, tolerance, max_steps)
     elif isinstance(solver, optx.AbstractFixedPointSolver | optx.AbstractRootFinder):

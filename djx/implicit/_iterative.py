@@ -43,7 +43,7 @@ def cg(
     rhs: Lanes,
     start: Lanes,
     *,
-    tolerance: float,
+    tolerance: float | Float[Array, " lanes"],
     max_steps: int,
     precondition: Product = lambda r: r,
 ) -> Iterated:
@@ -150,7 +150,7 @@ def gmres(
     rhs: Lanes,
     start: Lanes,
     *,
-    tolerance: float,
+    tolerance: float | Float[Array, " lanes"],
     max_steps: int,
     precondition: Product = lambda r: r,
     restart: int = 30,

@@ -1,7 +1,7 @@
 """Steps of first-order methods, as maps whose fixed points are minima.
 
-`fixed_point(mirror_step(objective, 0.1), guess, *args)` runs a method to its tolerance
-and differentiates the solution; with `solver=iterate(300)` and
+`fixed_point(mirror_step(objective, 0.1), guess, *args, solver="picard")` runs a method
+to its tolerance and differentiates the solution; with `solver=iterate(300)` and
 `Gradient(mode="unrolled")` it is the iterations that are differentiated.
 """
 
@@ -38,15 +38,18 @@ def proximal_step(
     return image
 
 
-def mirror_step(objective: Objective, step: Any) -> Map:
+def mirror_step(objective: Objective, step: Any, total: Any = 1.0) -> Map:
     """A step of mirror descent on simplices with the entropy as mirror map.
 
-    Beck and Teboulle 2003: x exp(-step grad f(x)), scaled to the sum of x along the
-    last axis. Entries that are zero stay zero.
+    Beck and Teboulle 2003: x exp(-step grad f(x)), scaled to the same sum along the
+    last axis. Entries that are zero stay zero, so that extrapolation may end at a fixed
+    point that is no minimum: iterate it with `solver="picard"`.
 
     Args:
         objective: f, of x and further arguments, smooth.
         step: length.
+        total: the sum. It is a constant of the map: were it that of x, every sum would
+            have a fixed point of its own, and none a derivative.
 
     Returns:
         The map of x (whose entries are not negative) and those arguments.
@@ -54,16 +57,15 @@ def mirror_step(objective: Objective, step: Any) -> Map:
 
     def image(x, *args):
         slope = jax.grad(objective)(x, *args)
-        return jax.tree.map(lambda a, b: _reweighted(a, -step * b), x, slope)
+        return jax.tree.map(lambda a, b: _reweighted(a, -step * b, total), x, slope)
 
     return image
 
 
-def _reweighted(x, exponent):
+def _reweighted(x, exponent, total):
     # The largest exponent is taken out of all: it must not overflow.
     weighted = x * jnp.exp(exponent - jnp.max(exponent, -1, keepdims=True))
-    total = jnp.sum(weighted, -1, keepdims=True)
-    return weighted * (jnp.sum(x, -1, keepdims=True) / total)
+    return weighted * (total / jnp.sum(weighted, -1, keepdims=True))
 
 
 def block_step(
@@ -85,6 +87,7 @@ def block_step(
     Returns:
         The map of x `(blocks, ...)` and those arguments.
     """
+    steps = jnp.asarray(steps)
 
     def image(x, *args):
         def one(i, x):
