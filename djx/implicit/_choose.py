@@ -136,7 +136,7 @@ def find(
         )
 
     def refined():
-        return _refine(product, invert, aid, transposed, rhs, limit)
+        return _refine(product, invert, aid, transposed, rhs, limit, system.definite)
 
     def approximate(u, count):
         left = residual_of(u)
@@ -234,14 +234,14 @@ def _better(old, new, residual_of):
     return jnp.where(gain[:, None], new, old)
 
 
-def _refine(product, invert, aid, transposed, rhs, limit) -> Solved:
+def _refine(product, invert, aid, transposed, rhs, limit, definite) -> Solved:
     """Starts from the inverse of a nearby matrix and corrects."""
     lanes = len(rhs)
     known = aid is not None
     bound = condition(aid) if known else jnp.ones(())
     bound = jnp.broadcast_to(bound, (lanes,))
     unit = float(jnp.finfo(rhs.dtype).eps)
-    goal = jnp.maximum(1e-4 * limit / jnp.maximum(bound, 1), 4 * unit)
+    goal = jnp.maximum(1e-2 * limit / jnp.maximum(bound, 1), 4 * unit)
 
     size = norm(rhs)
 
@@ -268,15 +268,23 @@ def _refine(product, invert, aid, transposed, rhs, limit) -> Solved:
         )
 
     u = invert(rhs)
-    r = rhs - product(u)
-    first = u, r, relative(r), jnp.full(lanes, jnp.inf, rhs.dtype), 0
-    u, r, left, _, count = jax.lax.while_loop(more, step, first)
+    if definite and known:
+        # The same corrections, but conjugate: about half as many.
+        found = cg(product, rhs, u, tolerance=goal, max_steps=16, precondition=invert)
+        u, count = found.x, found.iterations
+        r = rhs - product(u)
+        left = relative(r)
+    else:
+        r = rhs - product(u)
+        first = u, r, relative(r), jnp.full(lanes, jnp.inf, rhs.dtype), 0
+        u, r, left, _, count = jax.lax.while_loop(more, step, first)
     backward = left
     if known:
         backward = backward_error(aid, r, u, rhs, transposed)
     error = bound * jnp.maximum(backward, unit)
     bound = jnp.where(known, bound, jnp.nan)
-    return Solved(u, jnp.full(lanes, count), bound, left, error)
+    count = jnp.broadcast_to(count, (lanes,))
+    return Solved(u, count, bound, left, error)
 
 
 def _contract(product, rhs, start, tolerance, gradient, memory, residual_of) -> Solved:

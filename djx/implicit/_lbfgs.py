@@ -132,8 +132,14 @@ def lbfgs(
 
     blank = jnp.zeros((MEMORY, x.shape[0]), x.dtype)
     steep = norm(slope)
-    # No pair yet: a step of the length of x, or of one.
-    scale = (1 + norm(x)) / jnp.where(steep > 0, steep, 1)
+    # No pair yet: to the minimum along the gradient of what is quadratic, else a step of
+    # the length of x, or of one.
+    _, bend = jax.jvp(lambda x: slope_of(x)[1], (x,), (slope,))
+    along = jnp.dot(slope, bend)
+    far = (1 + norm(x)) / jnp.where(steep > 0, steep, 1)
+    curved = (along > 0) & jnp.isfinite(along)
+    scale = jnp.where(curved, jnp.dot(slope, slope) / jnp.where(curved, along, 1), far)
+    scale = jnp.minimum(scale, far)
     zero, infinite = jnp.zeros((), x.dtype), jnp.asarray(jnp.inf, x.dtype)
     pairs = blank, blank, jnp.zeros(MEMORY, x.dtype), scale
     start = jnp.zeros((), int)

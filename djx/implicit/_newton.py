@@ -102,7 +102,7 @@ def newton_minimum(
     slope_of = jax.value_and_grad(objective)
     if x.shape[0] >= LARGE and not is_constant(jax.grad(objective), x):
         # A Hessian costs many gradients: it is formed where few will do.
-        x = lbfgs(slope_of, x, rtol=rtol, atol=atol, reduction=1e-3, max_steps=30).x
+        x = lbfgs(slope_of, x, rtol=rtol, atol=atol, reduction=1e-6, max_steps=50).x
     return _newton("cholesky", slope_of, matrix_at, x, rtol, atol, max_steps)
 
 
