@@ -155,6 +155,7 @@ def memory_race(options: Options):
 
                 compiled = jax.jit(jax.grad(loss)).lower(*given).compile()
                 known = compiled.memory_analysis()
+                assert known is not None
                 told[f"{count} steps"] = known.temp_size_in_bytes / 2**20
             return lambda: told
 

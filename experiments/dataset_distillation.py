@@ -107,16 +107,15 @@ def classifier(
     Returns:
         The solution; its value is `(64, 10)`.
     """
-    if inner.derivative == "implicit":
-        solver, gradient = None, gradient or Gradient(tolerance=0.1)
-    else:
-        gradient = gradient or Gradient(mode="unrolled")
 
-        def solver(function, start):
-            def step(w, _):
-                return w - inner.step_size * jax.grad(function)(w), None
+    def descend(function, start):
+        def step(w, _):
+            return w - inner.step_size * jax.grad(function)(w), None
 
-            return jax.lax.scan(step, jnp.zeros_like(start), None, inner.steps)[0]
+        return jax.lax.scan(step, jnp.zeros_like(start), None, inner.steps)[0]
+
+    implicit = inner.derivative == "implicit"
+    how = Gradient(tolerance=0.1) if implicit else Gradient(mode="unrolled")
 
     return argmin(
         objective,
@@ -124,9 +123,9 @@ def classifier(
         distilled.images,
         distilled.labels,
         inner.penalty,
-        solver=solver,
+        solver=None if implicit else descend,
         rtol=inner.tolerance,
-        gradient=gradient,
+        gradient=gradient or how,
         receipt=receipt,
     )
 
@@ -166,13 +165,13 @@ def build(config: Config) -> Experiment:
         exact = Inner(penalty=inner.penalty, tolerance=1e-7)
         start = first(distilled)
         found = classifier(distilled, exact, start)
-        (images, answers), (seen, seen_answers) = test, train
+        images, answers = map(jnp.asarray, test)
         right = jnp.argmax(images @ found.value, -1) == answers
         # On images that were not trained on: there the gradient does not vanish.
         error, norm = gradient_error(distilled, inner, exact, start, test)
         return {
             "accuracy": jnp.mean(right.astype(start.dtype)),
-            "loss": cross_entropy(found.value, seen, seen_answers),
+            "loss": cross_entropy(found.value, *map(jnp.asarray, train)),
             "gradient_error": error,
             "gradient_norm": norm,
             "failed": found.receipt.failed,

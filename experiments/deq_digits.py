@@ -117,7 +117,12 @@ def forward(net: Net, x, config: Config, *, gradient=None, receipt=None):
         return jax.vmap(net.head)(states), states, None
     if gradient is None:
         gradient = ImplicitGradient(
-            how.mode, steps=how.steps, damping=how.damping, tolerance=1e-3
+            how.mode,
+            # By iteration, as is usual: a factor would cost more at this width.
+            linear="fixed_point",
+            steps=how.steps,
+            damping=how.damping,
+            tolerance=1e-3,
         )
     # Scaled once for all images, not in every evaluation of every one.
     weight, bias = net.cell.hidden.scaled(), net.cell.hidden.bias

@@ -5,7 +5,6 @@ differentiated implicitly and by unrolling its iterations. The dual variables ar
 point of a simplex for each training sample.
 """
 
-import functools as ft
 from typing import Annotated, Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -41,7 +40,7 @@ class Data(Section):
 
     samples: Annotated[int, Field(gt=0)] = 200
     """Of each of the three parts."""
-    features: Annotated[int, Field(gt=0)] = 300
+    features: Annotated[int, Field(gt=0)] = 150
     classes: Annotated[int, Field(gt=1)] = 5
     distance: Annotated[float, Field(gt=0)] = 3.0
     """Of the classes' centres from the origin; the noise has unit variance."""
@@ -77,7 +76,6 @@ class Kernels(NamedTuple):
     test_labels: np.ndarray
 
 
-@ft.cache
 def kernels(data: Data) -> Kernels:
     """The data, the same for every seed.
 
@@ -176,8 +174,9 @@ def solve(
         return x.ravel()
 
     if gradient is None:
-        mode = "exact" if inner.derivative == "implicit" else "unrolled"
-        gradient = Gradient(mode=mode, tolerance=1e-6)
+        gradient = Gradient(linear="gmres", tolerance=1e-3)
+        if inner.derivative == "unrolled":
+            gradient = Gradient(mode="unrolled")
     return fixed_point(
         projected,
         jnp.full(shape, 1 / shape[1], kernel.dtype),

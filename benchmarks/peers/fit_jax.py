@@ -104,10 +104,10 @@ def optimistix_least_squares(basis, y):
 def jaxopt_minimum(objective: Callable, tight: bool) -> Callable:
     """LBFGS, as it comes, or at a tight tolerance with a direct solve backwards."""
     import jaxopt
+    from jaxopt.linear_solve import solve_lu as lu
 
     options = {}
     if tight:
-        lu = jaxopt.linear_solve.solve_lu
         options = {"tol": TOLERANCE, "maxiter": 2000, "implicit_diff_solve": lu}
 
     def layer(*args):
@@ -127,8 +127,9 @@ def jaxopt_least_squares(direct: bool) -> Callable:
         The layer.
     """
     import jaxopt
+    from jaxopt.linear_solve import solve_lu
 
-    options = {"implicit_diff_solve": jaxopt.linear_solve.solve_lu} if direct else {}
+    options = {"implicit_diff_solve": solve_lu} if direct else {}
 
     def layer(basis, y):
         solver = jaxopt.LevenbergMarquardt(

@@ -47,10 +47,10 @@ def in_turn(function: Callable) -> Callable:
 
     @one.def_vmap
     def _(size: int, mapped: Any, *args: Any):
-        args = [
+        args = tuple(
             a if is_mapped else jnp.broadcast_to(a, (size, *jnp.shape(a)))
             for a, is_mapped in zip(args, mapped, strict=True)
-        ]
+        )
 
         def together(*args):
             return jax.vmap(function)(*args)

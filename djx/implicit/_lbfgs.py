@@ -104,7 +104,7 @@ def lbfgs(
             lambda c: ~c[-1] & (c[0] > 1e-6), shorten, start
         )
         move, change = new - state.x, gradient - state.slope
-        kept = jax.tree.map(
+        there, value, gradient = jax.tree.map(
             lambda a, b: jnp.where(good, a, b),
             (new, value, gradient),
             (state.x, state.merit, state.slope),
@@ -115,25 +115,26 @@ def lbfgs(
         least = jnp.where(state.count == 0, first, state.least)
         curvature = norm(change) / jnp.where(length > 0, length, 1)
         pairs = _remembered(state.pairs, move, change)
-        now = norm(kept[2])
-        gain = (kept[1] < state.merit - noise) | (now < 0.9 * state.lowest)
-        level = jnp.where(gain, 0, state.level + 1)
+        now = norm(gradient)
+        gain = (value < state.merit - noise) | (now < 0.9 * state.lowest)
         return _State(
-            *kept,
+            there,
+            value,
+            gradient,
             pairs,
-            state.count + 1,
-            size,
-            curvature,
-            least,
-            good,
-            level,
-            jnp.where(gain, now, state.lowest),
+            count=state.count + 1,
+            size=size,
+            curvature=curvature,
+            least=least,
+            good=good,
+            level=jnp.where(gain, 0, state.level + 1),
+            lowest=jnp.where(gain, now, state.lowest),
         )
 
     blank = jnp.zeros((MEMORY, x.shape[0]), x.dtype)
     steep = norm(slope)
-    # No pair yet: to the minimum along the gradient of what is quadratic, else a step of
-    # the length of x, or of one.
+    # No pair yet: to the minimum along the gradient of what is quadratic, else a step
+    # of the length of x, or of one.
     _, bend = jax.jvp(lambda x: slope_of(x)[1], (x,), (slope,))
     along = jnp.dot(slope, bend)
     far = (1 + norm(x)) / jnp.where(steep > 0, steep, 1)

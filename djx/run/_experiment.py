@@ -43,7 +43,7 @@ class TrainState(NamedTuple):
 
 def supervised(
     init: Callable[[PRNGKeyArray], PyTree],
-    loss: Callable[..., tuple[Array, Metrics]],
+    loss: Callable[..., tuple[Array, Any]],
     data: Callable[[PRNGKeyArray, Int[Array, ""]], PyTree],
     optimiser: optax.GradientTransformation,
     *,

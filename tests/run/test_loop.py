@@ -1,12 +1,16 @@
 """The loop: the same bits however it is cut, and what it records is what happened."""
 
+import dataclasses
+
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 
 from djx.core import stream_key
-from djx.run import run
+from djx.run import run, supervised
 from tests.run.frames import quadratic as subject
 from tests.run.support import quadratic, walk
 
@@ -219,3 +223,41 @@ def test_steps_that_change_the_state_are_named():
     bad = Spec(spec.path, spec.table, spec.arms, spec.claims, build)
     with pytest.raises(TypeError, match=r"step changed x from float32\(2,\) to"):
         run(bad, progress=False)
+
+
+def test_what_a_step_leaves_is_there_in_the_next_and_after_a_resume(tmp_path):
+    """The memory counts steps; a loss that reads it sees how many came before."""
+
+    def init(key):
+        return jnp.ones(())
+
+    def loss(model, batch, step, key, memory):
+        del batch, step, key
+        return model * 0.0 + memory, ({"seen": memory}, memory + 1)
+
+    experiment = supervised(
+        init,
+        loss,
+        lambda key, step: (),
+        optax.sgd(0.1),
+        memory=lambda model: 5 * model,
+    )
+    spec = dataclasses.replace(walk(train={"steps": 20}), build=lambda _: experiment)
+    whole = run(spec, progress=False).arms["main"]
+    (series,) = whole.series.values()
+    np.testing.assert_array_equal(series.train["seen"], np.arange(5, 25))
+    np.testing.assert_array_equal(whole.state.memory, [25])
+
+
+def test_claims_may_name_the_time_of_a_step(tmp_path):
+    claims = {
+        "positive": {"measure": "main.step_seconds", "at_least": 0.0},
+        "short": {"measure": "main.step_seconds", "at_most": 1e-12},
+    }
+    spec = quadratic(claims=claims)
+    results = run(spec, tmp_path, progress=False)
+    assert [claim.holds for claim in results.claims] == [True, False]
+    taken = results.values["main"]["step_seconds"]
+    assert taken.shape == (2,) and 0 < taken[0] < results.seconds["total"]
+    again = run(spec, tmp_path, progress=False)  # read back, not measured again
+    np.testing.assert_array_equal(again.values["main"]["step_seconds"], taken)
