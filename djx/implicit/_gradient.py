@@ -82,6 +82,11 @@ class Gradient:
                     f"Gradient({name}=...) is a whole number from {least}, "
                     f"not {value!r}"
                 )
+        if self.mode == "unrolled" and self.certify == "correct":
+            raise ValueError(
+                'Gradient(mode="unrolled", certify="correct"): a corrected solution has '
+                "no iterations to differentiate; choose one of the two"
+            )
         if not 0 < self.damping <= 1:
             raise ValueError(f"Gradient(damping=...) is in (0, 1], not {self.damping}")
         if not (self.ridge >= 0 and math.isfinite(self.ridge)):

@@ -76,17 +76,13 @@ def _without_lookups(closed: Any, n: int) -> tuple[Callable, list[Array]]:
                 looked_up.append(found)
                 continue
         kept.append(equation)
-    whole = jaxpr.replace(
-        eqns=kept, invars=[*jaxpr.invars, *new], debug_info=_renamed(jaxpr, len(new))
-    )
-    closed = jex.core.ClosedJaxpr(whole, closed.consts)
-    return lambda *values: jex.core.jaxpr_as_fun(closed)(*values)[0], looked_up
+    whole = jaxpr.replace(eqns=kept, constvars=[*jaxpr.constvars, *new])
 
+    def rest(unit, *products):
+        known = jex.core.ClosedJaxpr(whole, [*closed.consts, *products])
+        return jex.core.jaxpr_as_fun(known)(unit)[0]
 
-def _renamed(jaxpr: Any, extra: int) -> Any:
-    info = jaxpr.debug_info
-    names = (*(info.arg_names or ("",)), *[""] * extra)
-    return info._replace(arg_names=names)
+    return rest, looked_up
 
 
 def _known(atom: Any, places: dict) -> bool:

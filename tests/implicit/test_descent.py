@@ -251,3 +251,8 @@ def test_memory_of_a_gradient_does_not_grow_with_inner_steps():
     }
     assert sizes["exact", 1000] <= 1.01 * sizes["exact", 10]
     assert sizes["unrolled", 1000] > 10 * sizes["unrolled", 10]
+
+
+def test_unrolled_iterations_cannot_be_corrected():
+    with pytest.raises(ValueError, match="choose one of the two"):
+        Gradient(mode="unrolled", certify="correct")
