@@ -84,7 +84,7 @@ class Gradient:
                 )
         if self.mode == "unrolled" and self.certify == "correct":
             raise ValueError(
-                'Gradient(mode="unrolled", certify="correct"): a corrected solution has '
+                'Gradient(mode="unrolled", certify="correct"): corrected solutions have '
                 "no iterations to differentiate; choose one of the two"
             )
         if not 0 < self.damping <= 1:
