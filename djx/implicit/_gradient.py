@@ -84,8 +84,8 @@ class Gradient:
                 )
         if self.mode == "unrolled" and self.certify == "correct":
             raise ValueError(
-                'Gradient(mode="unrolled", certify="correct"): corrected solutions have '
-                "no iterations to differentiate; choose one of the two"
+                'Gradient(mode="unrolled", certify="correct"): a corrected solution '
+                "has no iterations to differentiate; choose one of the two"
             )
         if not 0 < self.damping <= 1:
             raise ValueError(f"Gradient(damping=...) is in (0, 1], not {self.damping}")
