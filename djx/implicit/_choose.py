@@ -100,7 +100,7 @@ def find(
     def iterated(method):
         def once(carry):
             """To a residual that the condition known so far says is small enough."""
-            told, rounds = carry
+            told, rounds, worst = carry
             sure = jnp.where(jnp.isfinite(told.condition), told.condition, 1)
             goal = jnp.maximum(limit / (10 * jnp.maximum(sure, 1)), 2 * unit)
             found: Iterated = method(
@@ -117,16 +117,20 @@ def find(
                 jnp.isfinite(bound), jnp.maximum(bound, 1), jnp.inf
             )
             spent = told.iterations + found.iterations
-            return Solved(found.x, spent, bound, left, error), rounds + 1
+            # What further rounds gain in residual they may not gain in error.
+            worst = jnp.where(rounds == 0, error, jnp.fmax(error, worst))
+            return Solved(found.x, spent, bound, left, error), rounds + 1, worst
 
         def more(carry):
-            told, rounds = carry
+            told, rounds, _ = carry
             return jnp.any(~(told.error <= limit)) & (rounds < 3)
 
         def go():
             unknown = jnp.full(lanes, jnp.inf, rhs.dtype)
-            first = Solved(start, zero, nothing, unknown, unknown)
-            return jax.lax.while_loop(more, once, (first, 0))[0]
+            first = Solved(start, zero, nothing, unknown, unknown), 0, unknown
+            last, _, worst = jax.lax.while_loop(more, once, first)
+            error = jnp.where(last.error <= limit, last.error, worst)
+            return last._replace(error=error)
 
         return go
 
@@ -272,6 +276,8 @@ def _refine(product, invert, aid, transposed, rhs, limit, definite) -> Solved:
         # The same corrections, but conjugate: about half as many.
         found = cg(product, rhs, u, tolerance=goal, max_steps=16, precondition=invert)
         u, count = found.x, found.iterations
+        # The factor may be that of a damped matrix, whose condition is lower.
+        bound = bound * jnp.fmax(found.condition, 1)
         r = rhs - product(u)
         left = relative(r)
     else:
