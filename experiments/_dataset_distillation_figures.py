@@ -2,15 +2,10 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from djx.run import Report, Results
-
-
-def first_seed(state: Any) -> Any:
-    """One lane of a state with a leading axis of seeds."""
-    return jax.tree.map(lambda leaf: leaf[0], state)
+from experiments._cost_figure import accuracy_against_cost
 
 
 def draw(results: Results, report: Report, models: dict[str, Any]) -> None:
@@ -37,13 +32,10 @@ def draw(results: Results, report: Report, models: dict[str, Any]) -> None:
             panel.set_axis_off()
         report.figure(figure, f"What {name} distilled, first seed; grey is ink.")
 
-    figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
-    for name, metrics in results.values.items():
-        axes.scatter(
-            1e3 * metrics["step_seconds"], 100 * metrics["accuracy"], label=name, s=30
-        )
-    axes.set_xscale("log")
-    axes.set_xlabel("a step (ms)")
-    axes.set_ylabel("test accuracy (%)")
-    axes.legend(frameon=False, fontsize="small")
-    report.figure(figure, "Cost against accuracy, one point per seed.")
+    accuracy_against_cost(
+        results,
+        report,
+        lambda metrics: 1e3 * metrics["step_seconds"],
+        "a step (ms)",
+        "log",
+    )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from djx.run import Report, Results
+from experiments._cost_figure import accuracy_against_cost
 
 
 def draw(results: Results, report: Report) -> None:
@@ -14,16 +15,13 @@ def draw(results: Results, report: Report) -> None:
     """
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    for name, metrics in results.values.items():
-        axes.scatter(
-            1e3 * metrics["step_seconds"], 100 * metrics["accuracy"], label=name, s=30
-        )
-    axes.set_xscale("log")
-    axes.set_xlabel("a training step (ms)")
-    axes.set_ylabel("test accuracy (%)")
-    axes.legend(frameon=False, fontsize="small")
-    report.figure(figure, "Cost against accuracy, one point per seed.")
+    accuracy_against_cost(
+        results,
+        report,
+        lambda metrics: 1e3 * metrics["step_seconds"],
+        "a training step (ms)",
+        "log",
+    )
 
     figure, panels = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
     for name, arm in results.arms.items():

@@ -1,12 +1,12 @@
 """Scikit-learn's breast cancer table, split and standardised."""
 
 import functools as ft
-import importlib.util
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+
+from experiments._bundled_data import bundled
 
 
 FEATURES = 30
@@ -15,13 +15,7 @@ FEATURES = 30
 @ft.cache
 def table() -> tuple[np.ndarray, np.ndarray]:
     """Features `(569, 30)` in their own units, and labels: 1 is benign."""
-    # What sklearn.datasets.load_breast_cancer reads; importing it would cost every
-    # start a second.
-    found = importlib.util.find_spec("sklearn")
-    assert found is not None and found.submodule_search_locations is not None
-    folder = Path(found.submodule_search_locations[0]) / "datasets" / "data"
-    rows = np.loadtxt(folder / "breast_cancer.csv", delimiter=",", skiprows=1)
-    return rows[:, :-1], rows[:, -1]
+    return bundled("breast_cancer.csv", skip=1)
 
 
 def train_count(test_fraction: float) -> int:

@@ -3,15 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 from djx.run import Report, Results
-
-
-def first_seed(state: Any) -> Any:
-    """One lane of a state with a leading axis of seeds."""
-    return jax.tree.map(lambda leaf: leaf[0], state)
 
 
 def draw(

@@ -7,11 +7,7 @@ import jax
 import numpy as np
 
 from djx.run import Report, Results
-
-
-def first_seed(state: Any) -> Any:
-    """One lane of a state with a leading axis of seeds, keys left aside."""
-    return jax.tree.map(lambda leaf: leaf[0], state)
+from experiments._cost_figure import accuracy_against_cost
 
 
 def draw(
@@ -30,13 +26,12 @@ def draw(
     """
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    for name, metrics in results.values.items():
-        axes.scatter(metrics["nfe"], 100 * metrics["accuracy"], label=name, s=30)
-    axes.set_xlabel("field evaluations of one prediction")
-    axes.set_ylabel("test accuracy (%)")
-    axes.legend(frameon=False, fontsize="small")
-    report.figure(figure, "Cost against accuracy, one point per seed.")
+    accuracy_against_cost(
+        results,
+        report,
+        lambda metrics: metrics["nfe"],
+        "field evaluations of one prediction",
+    )
 
     arms = list(results.arms)
     with jax.enable_x64(results.spec.common.train.precision == "float64"):

@@ -9,11 +9,6 @@ import numpy as np
 from djx.run import Report, Results
 
 
-def first_seed(state: Any) -> Any:
-    """One lane of a state with a leading axis of seeds, keys left aside."""
-    return jax.tree.map(lambda leaf: leaf[0], state)
-
-
 def draw(
     results: Results,
     report: Report,

@@ -12,6 +12,7 @@ from experiments._packing_sensitivity_spheres import (
     contacts,
     FLAT,
     hessian,
+    length,
     pairs,
     Positions,
     slope,
@@ -129,11 +130,6 @@ def perturbed(
         shorter,
         (none, jnp.asarray(LARGEST, x.dtype)),
     )[0]
-
-
-def length(v: Array) -> Float[Array, ""]:
-    """The Euclidean norm of all entries."""
-    return jnp.sqrt(jnp.sum(v**2))
 
 
 def held_part(v: Positions, held: Bool[Array, " n"]) -> Positions:

@@ -36,6 +36,11 @@ def spheres(count: int, small: float, packing_fraction: float) -> Spheres:
     return Spheres(count, math.sqrt(area / packing_fraction))
 
 
+def length(v: Array) -> Float[Array, ""]:
+    """The Euclidean norm of all entries."""
+    return jnp.sqrt(jnp.sum(v**2))
+
+
 def diameters(system: Spheres, small: Float[Array, ""]) -> Float[Array, " n"]:
     """Of every sphere."""
     half = system.count // 2
@@ -148,9 +153,6 @@ def settle(
     """
     unit = float(jnp.finfo(start.dtype).eps)
 
-    def size(slope):
-        return jnp.sqrt(jnp.sum(slope**2))
-
     def direction(search: _Search):
         values, vectors = jnp.linalg.eigh(hessian(system, search.x, small))
         stiff = jnp.abs(values)
@@ -164,22 +166,22 @@ def settle(
         move = direction(search)
         fall = jnp.sum(move * search.slope)
 
-        def tried(length):
-            x = search.x + length * move
+        def tried(part):
+            x = search.x + part * move
             return x, slope(system, x, small), energy(system, x, small)
 
-        def gains(length, new_slope, new_energy):
+        def gains(part, new_slope, new_energy):
             # Near the minimum energies differ by rounding alone; there slopes decide.
             level = new_energy <= search.energy * (1 + 10 * unit)
-            lower = new_energy <= search.energy + 1e-4 * length * fall
-            flatter = size(new_slope) < 0.9 * size(search.slope)
+            lower = new_energy <= search.energy + 1e-4 * part * fall
+            flatter = length(new_slope) < 0.9 * length(search.slope)
             return (lower & (fall < -unit * search.energy)) | (level & flatter)
 
         def shorten(carry):
-            length = carry[0] / 2
-            x, new_slope, new_energy = tried(length)
-            good = gains(length, new_slope, new_energy)
-            return length, x, new_slope, new_energy, good
+            part = carry[0] / 2
+            x, new_slope, new_energy = tried(part)
+            good = gains(part, new_slope, new_energy)
+            return part, x, new_slope, new_energy, good
 
         two = jnp.asarray(2.0, search.x.dtype)
         first = two, search.x, search.slope, search.energy, jnp.asarray(False)
@@ -192,7 +194,7 @@ def settle(
             (search.x, search.slope, search.energy),
         )
         count = search.count + 1
-        live = good & (size(new_slope) > goal) & (count < max_steps)
+        live = good & (length(new_slope) > goal) & (count < max_steps)
         return _Search(x, new_slope, new_energy, count, live)
 
     uphill = slope(system, start, small)
@@ -201,6 +203,6 @@ def settle(
         uphill,
         energy(system, start, small),
         jnp.zeros((), jnp.int32),
-        size(uphill) > goal,
+        length(uphill) > goal,
     )
     return jax.lax.while_loop(lambda search: search.live, step, first).x

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from pydantic import Field
 
 from djx.implicit import argmin, Gradient, Receipt, Solution, value_and_grad
+from djx.implicit.descent import iterate
 from djx.run import (
     Config as BaseConfig,
     epoch_batches,
@@ -31,6 +32,7 @@ from djx.run import (
 )
 from experiments import _dataset_distillation_figures as figures
 from experiments._digits import digits
+from experiments._receipts import read_receipt
 
 
 CLASSES, PIXELS = 10, 64
@@ -109,10 +111,9 @@ def classifier(
     """
 
     def descend(function, start):
-        def step(w, _):
-            return w - inner.step_size * jax.grad(function)(w), None
-
-        return jax.lax.scan(step, jnp.zeros_like(start), None, inner.steps)[0]
+        slope = jax.grad(function)
+        along = iterate(inner.steps)
+        return along(lambda w: w - inner.step_size * slope(w), jnp.zeros_like(start))
 
     implicit = inner.derivative == "implicit"
     how = Gradient(tolerance=0.1) if implicit else Gradient(mode="unrolled")
@@ -187,11 +188,7 @@ def build(config: Config) -> Experiment:
         ema=config.train.ema,
         precision=config.train.precision,
         probe=Receipt.zeros(),
-        read_probe=lambda told: {
-            f"backward_{name}": value
-            for name, value in told.mean().items()
-            if name in ("failed", "iterations", "residual")
-        },
+        read_probe=read_receipt("backward"),
         memory=first,
     )
 
@@ -235,7 +232,6 @@ def _of_each_class(split, each: int, key) -> Array:
 
 def _report(results: Results, report: Report, *, init: Any) -> None:
     models = {
-        name: trained_model(init, figures.first_seed(arm.state))
-        for name, arm in results.arms.items()
+        name: trained_model(init, arm.lane()) for name, arm in results.arms.items()
     }
     figures.draw(results, report, models)

@@ -5,14 +5,12 @@ backpropagation), Geng et al. 2021 (phantom gradients), Bai et al. 2021 (Jacobia
 regularisation).
 """
 
-import functools as ft
 from typing import Annotated, Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import optax
 from jaxtyping import Array, Float
 from pydantic import Field
 
@@ -28,13 +26,12 @@ from djx.run import (
     epoch_batches,
     Experiment,
     make_optimiser,
-    Report,
-    Results,
     Section,
     supervised,
 )
 from experiments import _deq_digits_figures as figures
-from experiments._digits import digits
+from experiments._digits import digits, score
+from experiments._receipts import read_receipt
 
 
 class Model(Section):
@@ -142,13 +139,15 @@ def forward(net: Net, x, config: Config, *, gradient=None, receipt=None):
 def build(config: Config) -> Experiment:
     """The experiment of one arm."""
     train, test = digits(config.train.precision)
-    init = ft.partial(_init, config.model)
+
+    def init(key):
+        return Net(config.model, key=key)
 
     def loss(net, batch, step, key, probe):
         del step
         x, labels = batch
         scores, states, found = forward(net, x, config, receipt=probe)
-        total, accuracy = _score(scores, labels)
+        total, accuracy = score(scores, labels)
         metrics = {"accuracy": accuracy, "cross_entropy": total} | statistics(found)
         if config.model.equilibrium and config.jacobian_penalty:
             keys = jr.split(key, len(x))
@@ -162,7 +161,7 @@ def build(config: Config) -> Experiment:
         del key
         images, labels = map(jnp.asarray, test)
         scores, _, found = forward(net, images, config)
-        entropy, accuracy = _score(scores, labels)
+        entropy, accuracy = score(scores, labels)
         error, cosine = gradient_error(net, tuple(a[:64] for a in train), config)
         metrics = {"accuracy": accuracy, "cross_entropy": entropy}
         errors = {"gradient_error": error, "gradient_cosine": cosine}
@@ -174,15 +173,11 @@ def build(config: Config) -> Experiment:
         epoch_batches(train, config.train.batch),
         make_optimiser(config.train),
         evaluate=evaluate,
-        report=_report,
+        report=figures.draw,
         ema=config.train.ema,
         precision=config.train.precision,
         probe=Receipt.zeros(),
-        read_probe=lambda told: {
-            f"backward_{name}": value
-            for name, value in told.mean().items()
-            if name in ("failed", "iterations", "residual")
-        },
+        read_probe=read_receipt("backward"),
     )
 
 
@@ -202,7 +197,7 @@ def gradient_error(net: Net, batch: Any, config: Config) -> tuple[Array, Array]:
     def of(config, gradient=None):
         def entropy(net):
             x, labels = map(jnp.asarray, batch)
-            return _score(forward(net, x, config, gradient=gradient)[0], labels)[0]
+            return score(forward(net, x, config, gradient=gradient)[0], labels)[0]
 
         leaves = jax.tree.leaves(eqx.filter_grad(entropy)(net))
         return jnp.concatenate([leaf.ravel() for leaf in leaves])
@@ -229,17 +224,3 @@ def statistics(found: Any) -> dict[str, Array]:
         "rate": jnp.mean(found.stats["rate"]),
         "failed": jnp.sum(found.receipt.failed),
     }
-
-
-def _init(model: Model, key) -> Net:
-    return Net(model, key=key)
-
-
-def _score(scores, labels):
-    entropy = optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
-    hits = jnp.argmax(scores, -1) == labels
-    return entropy, jnp.mean(hits.astype(entropy.dtype))
-
-
-def _report(results: Results, report: Report) -> None:
-    figures.draw(results, report)

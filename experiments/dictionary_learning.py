@@ -45,6 +45,7 @@ from experiments._dictionary_learning_data import (
     table,
     train_count,
 )
+from experiments._receipts import read_receipt
 
 
 NotNegative = Annotated[float, Field(ge=0), Traced()]
@@ -159,7 +160,9 @@ def build(config: Config) -> Experiment:
         ema=config.train.ema,
         precision=config.train.precision,
         probe=implicit.Receipt.zeros() if through else None,
-        read_probe=_told,
+        read_probe=read_receipt(
+            "solve", ("failed", "residual", "condition", "error", "kinks")
+        ),
     )
 
 
@@ -208,16 +211,11 @@ def features(
     return rows @ vectors[:, -config.dictionary.atoms :], None
 
 
-def _told(receipt: implicit.Receipt) -> dict[str, Array]:
-    names = ("failed", "residual", "condition", "error", "kinks")
-    return {f"solve_{name}": receipt.mean()[name] for name in names}
-
-
 def _report(results: Results, report: Report) -> None:
     def first(arm: str):
         """The first seed's unit atoms, weights, codes of all cases, and labels."""
         config = cast(Config, results.arms[arm].config)
-        state = jax.tree.map(lambda leaf: leaf[0], results.arms[arm].state)
+        state = results.arms[arm].lane()
         model = trained_model(ft.partial(start, config), state)
         data, labels = standardised(model.order, train_count(config.test_fraction))
         codes = eqx.filter_jit(ft.partial(features, config))(model, data, data)[0]

@@ -11,13 +11,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 from pydantic import Field
 
 from djx.implicit import (
     fixed_point,
     Gradient,
+    prox,
     proximal_argmin,
     Receipt,
     Solution,
@@ -27,12 +27,11 @@ from djx.run import (
     Config as BaseConfig,
     Experiment,
     make_optimiser,
-    Report,
-    Results,
     Section,
     supervised,
 )
 from experiments import _hyperparameter_svm_figures as figures
+from experiments._receipts import read_receipt
 
 
 class Data(Section):
@@ -123,9 +122,7 @@ def _slope_of_row(x, i, penalty, kernel, labels):
 
 def _onto_simplex(x, step=None):
     del step
-    if x.ndim == 1:
-        return optax.projections.projection_simplex(x)
-    return jax.vmap(optax.projections.projection_simplex)(x)
+    return prox.simplex(x) if x.ndim == 1 else jax.vmap(prox.simplex)(x)
 
 
 def solve(
@@ -242,14 +239,10 @@ def build(config: Config) -> Experiment:
         lambda key, step: (),
         make_optimiser(config.train),
         evaluate=evaluate,
-        report=_report,
+        report=figures.draw,
         precision=config.train.precision,
         probe=Receipt.zeros(),
-        read_probe=lambda told: {
-            f"backward_{name}": value
-            for name, value in told.mean().items()
-            if name in ("failed", "iterations", "residual")
-        },
+        read_probe=read_receipt("backward"),
     )
 
 
@@ -280,7 +273,3 @@ def gradient_error(log_penalty: float, given: Kernels, inner: Inner):
     found = jax.grad(outer)(at, lambda at: solve(at, given, inner))
     exact = jax.grad(outer)(at, lambda at: exact_solution(at, given))
     return jnp.abs(found - exact) / jnp.abs(exact)
-
-
-def _report(results: Results, report: Report) -> None:
-    figures.draw(results, report)

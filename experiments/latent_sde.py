@@ -308,7 +308,7 @@ def _report(results: Results, report: Report, *, init: Any, known: Series) -> No
     def paths(arm: str):
         """Posterior draws of four held-out series, and prior samples; first seed."""
         config = cast(Config, results.arms[arm].config)
-        net = trained_model(init, figures.first_seed(results.arms[arm].state))
+        net = trained_model(init, results.arms[arm].lane())
 
         @eqx.filter_jit
         def run(net):

@@ -12,7 +12,6 @@ import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-import optax
 from pydantic import Field
 
 from djx import diffeq
@@ -28,7 +27,7 @@ from djx.run import (
     trained_model,
 )
 from experiments import _neural_ode_figures as figures
-from experiments._digits import digits
+from experiments._digits import digits, score
 from experiments._neural_ode_regularisers import (
     Global,
     Kinetic,
@@ -186,7 +185,7 @@ def build(config: Config) -> Experiment:
     def loss(net, batch, step, key):
         x, labels = batch
         solution, end, penalty = penalised_solve(net, x, config, key=key)
-        cross_entropy, accuracy = _score(net, end, labels)
+        cross_entropy, accuracy = score(net.logits(end), labels)
         total = cross_entropy
         if isinstance(regulariser, Local | Global | Kinetic | Taylor):
             first, last = regulariser.weight
@@ -202,7 +201,7 @@ def build(config: Config) -> Experiment:
         del key
         x, labels = map(jnp.asarray, test)
         solution = solve(net, x, config.model)
-        cross_entropy, accuracy = _score(net, solution.ys[0], labels)
+        cross_entropy, accuracy = score(net.logits(solution.ys[0]), labels)
         metrics = {"cross_entropy": cross_entropy, "accuracy": accuracy}
         return metrics | _statistics(solution)
 
@@ -216,13 +215,6 @@ def build(config: Config) -> Experiment:
         ema=config.train.ema,
         precision=config.train.precision,
     )
-
-
-def _score(net, x, labels):
-    logits = net.logits(x)
-    entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-    hits = jnp.argmax(logits, -1) == labels
-    return entropy, jnp.mean(hits.astype(entropy.dtype))
 
 
 def _statistics(solution):
@@ -243,7 +235,7 @@ def _report(results: Results, report: Report, *, init: Any, test: Any) -> None:
     def paths(arm, steps: bool):
         """Steps, or states at 21 times, of the first seed's network on test images."""
         config = cast(Config, results.arms[arm].config)
-        state = figures.first_seed(results.arms[arm].state)
+        state = results.arms[arm].lane()
         saveat = (
             diffrax.SaveAt(t0=True, steps=True, fn=lambda t, y, args: t)
             if steps

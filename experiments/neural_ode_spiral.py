@@ -211,7 +211,7 @@ def _report(results: Results, report: Report, *, init: Any) -> None:
     def predictions(arm: str):
         """The first seed's paths from six held-out starts."""
         config = cast(Config, results.arms[arm].config)
-        net = trained_model(init, figures.first_seed(results.arms[arm].state))
+        net = trained_model(init, results.arms[arm].lane())
         starts, end = known.held_out[0, :6], 2 * first.data.end
         run = eqx.filter_jit(ft.partial(solve, model=config.model))
         return run(net, starts, known.times, end, step).ys

@@ -198,7 +198,7 @@ def _report(results: Results, report: Report, *, init: Any, known: Any) -> None:
     def samples(arm: str):
         """Paths of the first seed's model at the times of the data."""
         config = cast(Config, results.arms[arm].config)
-        net = trained_model(init, figures.first_seed(results.arms[arm].state))
+        net = trained_model(init, results.arms[arm].lane())
         times = jnp.asarray(known.times, jnp.result_type(float))
 
         @eqx.filter_jit

@@ -21,12 +21,12 @@ from experiments._packing_sensitivity_measure import (
     held_part,
     implicit_sensitivity,
     judged,
-    length,
 )
 from experiments._packing_sensitivity_spheres import (
     backbone,
     contacts,
     energy,
+    length,
     settle,
     slope,
     Spheres,
@@ -160,7 +160,7 @@ def _report(results: Results, report: Report) -> None:
         """One seed's packing, the sensitivity of what is held, and what that is."""
         config = cast(Config, results.arms[arm].config)
         small = jnp.asarray(config.packing.small)
-        state = jax.tree.map(lambda leaf: leaf[lane], results.arms[arm].state)
+        state = results.arms[arm].lane(lane)
         x, tangent, _ = jax.jit(ft.partial(sensitivity, config))(state, small)
         system = system_of(config)
         held = backbone(contacts(system, x, small))

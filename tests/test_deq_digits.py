@@ -45,10 +45,10 @@ def test_exact_gradients_are_those_of_many_iterations(config):
             z, _ = jax.lax.scan(step, jnp.zeros(config.model.width), None, 200)
             return net.head(z)
 
-        return deq_digits._score(jax.vmap(one)(x), labels)[0]
+        return deq_digits.score(jax.vmap(one)(x), labels)[0]
 
     def implicit(net):
-        return deq_digits._score(deq_digits.forward(net, x, config)[0], labels)[0]
+        return deq_digits.score(deq_digits.forward(net, x, config)[0], labels)[0]
 
     for a, b in zip(
         jax.tree.leaves(jax.grad(implicit)(net)),

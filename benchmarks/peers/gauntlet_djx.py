@@ -62,7 +62,7 @@ def _descent(rate: float, steps: int):
 
     def descend(function, x):
         slope = jax.grad(function)
-        return jax.lax.fori_loop(0, steps, lambda _, x: x - rate * slope(x), x)
+        return implicit.descent.iterate(steps)(lambda x: x - rate * slope(x), x)
 
     return descend
 

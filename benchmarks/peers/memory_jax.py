@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optimistix as optx
 
 from djx.implicit import argmin, fixed_point, Gradient
+from djx.implicit.descent import iterate
 
 from .fit_jax import ridge
 
@@ -19,10 +20,7 @@ RATE = 5e-4  # below 2 / the largest curvature
 
 def _descend(steps: int) -> Callable:
     def solver(objective, start):
-        def step(w, _):
-            return w - RATE * jax.grad(objective)(w), None
-
-        return jax.lax.scan(step, start, None, steps)[0]
+        return iterate(steps)(lambda w: w - RATE * jax.grad(objective)(w), start)
 
     return solver
 

@@ -85,11 +85,9 @@ def find(
     lanes, unit = len(rhs), float(jnp.finfo(rhs.dtype).eps)
     nothing = jnp.full(lanes, jnp.nan, rhs.dtype)
     zero = jnp.zeros(lanes, int)
-    size = norm(rhs)
 
     def residual_of(u):
-        r = norm(rhs - product(u))
-        return jnp.where(size > 0, r / jnp.where(size > 0, size, 1), r)
+        return _relative(rhs - product(u), rhs)
 
     def precondition(r):
         return r if invert is None else invert(r)
@@ -197,6 +195,12 @@ def find(
     return found
 
 
+def _relative(residual: Lanes, rhs: Lanes) -> Array:
+    """|r| / |b| of every lane; |r| where b is zero."""
+    left, size = norm(residual), norm(rhs)
+    return jnp.where(size > 0, left / jnp.where(size > 0, size, 1), left)
+
+
 def _or_else(found: Solved, attempt: Callable[[], Solved], limit: float) -> Solved:
     """The better of two for every lane; the second is tried only if a lane failed."""
 
@@ -247,11 +251,6 @@ def _refine(product, invert, aid, transposed, rhs, limit, definite) -> Solved:
     unit = float(jnp.finfo(rhs.dtype).eps)
     goal = jnp.maximum(1e-2 * limit / jnp.maximum(bound, 1), 4 * unit)
 
-    size = norm(rhs)
-
-    def relative(r):
-        return jnp.where(size > 0, norm(r) / jnp.where(size > 0, size, 1), norm(r))
-
     def more(carry):
         _, _, left, before, count = carry
         live = (left > goal) & (left < before / 2)
@@ -261,7 +260,7 @@ def _refine(product, invert, aid, transposed, rhs, limit, definite) -> Solved:
         u, r, left, _, count = carry
         new = u + invert(r)
         new_r = rhs - product(new)
-        new_left = relative(new_r)
+        new_left = _relative(new_r, rhs)
         gain = new_left < left
         return (
             jnp.where(gain[:, None], new, u),
@@ -279,10 +278,10 @@ def _refine(product, invert, aid, transposed, rhs, limit, definite) -> Solved:
         # The factor may be that of a damped matrix, whose condition is lower.
         bound = bound * jnp.fmax(found.condition, 1)
         r = rhs - product(u)
-        left = relative(r)
+        left = _relative(r, rhs)
     else:
         r = rhs - product(u)
-        first = u, r, relative(r), jnp.full(lanes, jnp.inf, rhs.dtype), 0
+        first = u, r, _relative(r, rhs), jnp.full(lanes, jnp.inf, rhs.dtype), 0
         u, r, left, _, count = jax.lax.while_loop(more, step, first)
     backward = left
     if known:

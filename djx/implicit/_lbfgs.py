@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ._iterative import norm
+from ._search import backtrack, lower, Point
 
 
 Vector = Float[Array, " n"]
@@ -83,25 +84,10 @@ def lbfgs(
 
     def step(state: _State) -> _State:
         direction = -_inverse_times(state.pairs, state.slope)
-        downhill = jnp.dot(state.slope, direction)
-        noise = 10 * unit * jnp.abs(state.merit)
-
-        def shorten(carry):
-            length = carry[0] / 4
-            new = state.x + length * direction
-            value, gradient = slope_of(new)
-            finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
-            lower = value <= state.merit + 1e-4 * length * downhill
-            # Near the minimum values differ by rounding alone; there the gradient
-            # decides.
-            level = value <= state.merit + noise
-            level = level & (norm(gradient) <= norm(state.slope))
-            return length, new, value, gradient, finite & (lower | level)
-
-        four = jnp.asarray(4.0, x.dtype)
-        start = four, state.x, state.merit, state.slope, jnp.asarray(False)
-        _, new, value, gradient, good = jax.lax.while_loop(
-            lambda c: ~c[-1] & (c[0] > 1e-6), shorten, start
+        at = Point(state.x, state.merit, state.slope)
+        rule = lower(at, direction)
+        (new, value, gradient), _, good = backtrack(
+            slope_of, at, direction, rule, shortest=1e-6
         )
         move, change = new - state.x, gradient - state.slope
         there, value, gradient = jax.tree.map(
@@ -116,6 +102,7 @@ def lbfgs(
         curvature = norm(change) / jnp.where(length > 0, length, 1)
         pairs = _remembered(state.pairs, move, change)
         now = norm(gradient)
+        noise = 10 * unit * jnp.abs(state.merit)
         gain = (value < state.merit - noise) | (now < 0.9 * state.lowest)
         return _State(
             there,

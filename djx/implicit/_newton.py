@@ -11,6 +11,7 @@ from ._direct import Factored, factored, solved
 from ._iterative import norm
 from ._lbfgs import lbfgs
 from ._matrix import is_constant, matrix_of
+from ._search import backtrack, lower, Point
 
 
 Vector = Float[Array, " n"]
@@ -150,33 +151,13 @@ def _newton(kind, slope_of, matrix_at, x, rtol, atol, max_steps) -> Newton:
         return factored(kind, matrix[None])
 
     def search(state: _State, direction):
-        """The longest of the steps 1, 1/4, 1/16, .. that is good enough."""
-        slope = jnp.dot(state.slope, direction)
-        noise = 10 * unit * jnp.abs(state.merit)
+        at = Point(state.x, state.merit, state.slope)
 
-        def good_enough(length, merit, new):
-            finite = jnp.isfinite(merit) & jnp.all(jnp.isfinite(new))
-            if kind == "cholesky":
-                # Near the minimum values differ by rounding alone; there the gradient
-                # decides.
-                lower = merit <= state.merit + 1e-4 * length * slope
-                level = merit <= state.merit + noise
-                return finite & (lower | (level & (norm(new) <= norm(state.slope))))
-            return finite & (merit <= (1 - 1e-4 * length) * state.merit)
+        def closer(length, new: Point):
+            return new.merit <= (1 - 1e-4 * length) * at.merit
 
-        def again(carry):
-            _, length, _, _, good = carry
-            return ~good & (length > 1e-10)
-
-        def shorten(carry):
-            length = carry[1] / 4
-            new = state.x + length * direction
-            merit, slope = slope_of(new)
-            return new, length, merit, slope, good_enough(length, merit, slope)
-
-        four = jnp.asarray(4.0, x.dtype)
-        first = state.x, four, state.merit, state.slope, jnp.asarray(False)
-        return jax.lax.while_loop(again, shorten, first)
+        rule = lower(at, direction) if kind == "cholesky" else closer
+        return backtrack(slope_of, at, direction, rule, shortest=1e-10)
 
     def polish(aid, x, merit, slope, least):
         """More steps with the same factor, as long as each is a tenth of the last."""
@@ -213,7 +194,7 @@ def _newton(kind, slope_of, matrix_at, x, rtol, atol, max_steps) -> Newton:
         direction = -solved(aid, state.slope[None, :, None])[0, :, 0]
         usable = jnp.all(jnp.isfinite(direction))
         direction = jnp.where(usable, direction, 0)
-        new, length, merit, slope, good = search(state, direction)
+        (new, merit, slope), length, good = search(state, direction)
         good = good & usable
         new, merit, slope = jax.tree.map(
             lambda a, b: jnp.where(good, a, b),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import PyTree
 
@@ -33,6 +34,10 @@ class ArmResult:
     digests: dict[int, str]
     step: int
     step_seconds: float = float("nan")
+
+    def lane(self, index: int = 0) -> PyTree:
+        """One seed's final state, without the axis of seeds."""
+        return jax.tree.map(lambda leaf: leaf[index], self.state)
 
     def final(self) -> dict[str, np.ndarray]:
         """Per metric, one value per seed: the last evaluation's, and as `train.name`

@@ -138,7 +138,7 @@ def mirrored(theta, solver):
 def mirror(theta, fixed_point, mirror_step):
     step = mirror_step(objective, 0.2)
     return fixed_point(
-        lambda x: step(x / jnp.sum(x), theta), QUARTERS, tolerance=1e-13
+        step, QUARTERS, theta, solver="picard", tolerance=1e-13, max_steps=5000
     ).value
 
 
