@@ -467,7 +467,8 @@ def test_traced_once_and_under_shard_map(x64):
     )
     a = jnp.arange(4.0)
     found = jax.jit(mapped)(jax.device_put(a, jax.NamedSharding(mesh, spec)))
-    np.testing.assert_allclose(found, compiled(a), rtol=1e-12)
+    # Lanes are corrected until the worst of a device's is within sqrt(eps) / 100.
+    np.testing.assert_allclose(found, compiled(a), rtol=3e-10)
 
 
 def test_linear_solvers_of_lineax_agree(x64):
