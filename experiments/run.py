@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,12 @@ def main(arguments: list[str] | None = None) -> int:
         `--check`, 75 stopped and saved.
     """
     args = _parser().parse_intermixed_args(arguments)
+    # XLA takes its compiler's preferences for instructions that a processor lacks, and
+    # prints errors over every program it reads from the cache (openxla/xla 44565).
+    # What goes wrong in earnest comes as an exception. "1" is what JAX itself sets, and
+    # leaves to processes that it starts.
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from djx.core.errors import BackendError, ConfigError, ResumeError
 
     try:

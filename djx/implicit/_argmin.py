@@ -45,8 +45,8 @@ def argmin(
             vectors that returns a vector.
         gradient: how to differentiate.
         receipt: zeros whose cotangent is the report of the backward solve.
-        start: the adjoint of a neighbouring solve, where an iterative backward solve
-            begins.
+        start: where an iterative backward solve begins: zeros, or the adjoint of a
+            neighbouring solve, which is the cotangent of `start` there.
         rtol: length of the last step, relative to |x|.
         atol: length of the last step; what rounding leaves of the first one is always
             allowed.
@@ -115,8 +115,8 @@ def least_squares(
             returns a vector.
         gradient: how to differentiate.
         receipt: zeros whose cotangent is the report of the backward solve.
-        start: the adjoint of a neighbouring solve, where an iterative backward solve
-            begins.
+        start: where an iterative backward solve begins: zeros, or the adjoint of a
+            neighbouring solve, which is the cotangent of `start` there.
         rtol: length of the last step, relative to |x|.
         atol: length of the last step; what rounding leaves of the first one is always
             allowed.

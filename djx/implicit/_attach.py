@@ -21,15 +21,17 @@ from ._receipt import Receipt
 class Attached(Batched):
     """A solution x as a function of the constants of F(x, constants) = 0.
 
-    The arguments are those of `LinearSolve` but for b.
+    The arguments are those of `LinearSolve` but for b. The tangent of the start is a
+    right-hand side, so that its cotangent is the adjoint.
     """
 
     def __init__(self, solve: LinearSolve):
         self.solve = solve
 
     def mapped_everywhere(self, index, count):
-        """The solution is, and the receipts."""
-        return index == 0 or index >= count - REPORTS * self.solve.reports
+        """The solution is, and the start, and the receipts."""
+        tail = self.solve.started + REPORTS * self.solve.reports
+        return index == 0 or index >= count - tail
 
     def run(self, *arrays):
         """The solution as it was found."""
@@ -47,7 +49,8 @@ class Attached(Batched):
         def push(tangents):
             given = iter(tangents)
             whole = [next(given) if is_active else None for is_active in active]
-            if not where:
+            nearby = whole[end - 1] if solve.started else None
+            if not where and nearby is None:
                 return [None]
 
             def one(x, *constants):
@@ -61,17 +64,21 @@ class Attached(Batched):
                     changed[index] = value
                 return mapped(x, *changed)
 
-            _, change = jax.jvp(
-                of_active,
-                [constants[i] for i in where],
-                [whole[1 + i] for i in where],
-            )
+            if where:
+                _, change = jax.jvp(
+                    of_active,
+                    [constants[i] for i in where],
+                    [whole[1 + i] for i in where],
+                )
+                rhs = -change if nearby is None else nearby - change
+            else:
+                rhs = nearby
             levels = tuple(
                 (*flags[:end], True, *flags[end:] * reports) for flags in self.levels
             )
             op = solve.alike(levels=levels, reports=reports)
             receipts = whole[end:] if reports else []
-            return bind(op, x, *primals[1:end], -change, *receipts)[:1]
+            return bind(op, x, *primals[1:end], rhs, *receipts)[:1]
 
         return [x], push
 
@@ -104,7 +111,7 @@ def implicit(
         found: the solution; its own derivatives are dropped.
         gradient: how to differentiate.
         receipt: zeros whose cotangent is the report of the backward solve.
-        start: where iterative backward solves start: the last adjoint.
+        start: where iterative backward solves start; its cotangent is the adjoint.
 
     Returns:
         The solution.
@@ -114,8 +121,7 @@ def implicit(
     """
     implicit_only(gradient)
     kind, leaves = found.aid or (None, ())
-    stopped = jax.lax.stop_gradient((found.x, list(leaves), start))
-    x, leaves, start = stopped
+    x, leaves = jax.lax.stop_gradient((found.x, list(leaves)))
     solve = LinearSolve(
         system,
         gradient,
@@ -200,7 +206,7 @@ def attach(
 
     Returns:
         The solver with derivatives; it also takes `receipt=Receipt.zeros()` and
-        `start=`, the adjoint of a neighbouring solve.
+        `start=`: where the backward solve begins, with the adjoint as its cotangent.
     """
     if solver is None:
         return functools.partial(

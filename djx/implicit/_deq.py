@@ -49,7 +49,7 @@ class DEQ(eqx.Module):
             x: the input.
             z0: where to start; zeros, or the last fixed point for this input.
             receipt: zeros whose cotangent is the report of the backward solve.
-            start: the last adjoint for this input.
+            start: the last adjoint for this input: what its cotangent was then.
 
         Returns:
             The solution; its value is z.

@@ -45,7 +45,8 @@ def fixed_point(
         gradient: how to differentiate; by default an iteration like the forward one,
             Picard's or Anderson's.
         receipt: zeros whose cotangent is the report of the backward solve.
-        start: the adjoint of a neighbouring solve, where the backward solve begins.
+        start: where the backward solve begins: zeros, or the adjoint of a neighbouring
+            solve, which is the cotangent of `start` there.
         tolerance: of |function(x) - x| relative to |x|; what a caller's solver leaves
             is judged by it too. 1e-8 if None, in single precision 6e-6.
         max_steps: evaluations of the function.

@@ -87,16 +87,13 @@ class LinearSolve(Batched):
             aid = self._aid(extra, shape)
             invert = self._factored(aid)
         shared = not self._distinct(len(arrays))
-        start = (
-            jnp.zeros_like(rhs)
-            if start is None or not self.transpose
-            else (
-                self._everywhere(
-                    start, len(arrays) - 2 - REPORTS * self.reports, shape, n
-                )
-                / scale
-            )
-        )
+        begin = jnp.zeros_like(rhs)
+        if start is not None and self.transpose:
+            index = len(arrays) - 2 - REPORTS * self.reports
+            begin = self._everywhere(start, index, shape, n) / scale
+            # What failed once must not fail for ever.
+            fine = jnp.all(jnp.isfinite(begin), 1, keepdims=True)
+            begin = jnp.where(fine, begin, 0)
 
         def dense(kind):
             return factored(kind, self._matrix(product, lanes, n, shared, rhs.dtype))
@@ -107,7 +104,7 @@ class LinearSolve(Batched):
             product,
             dense,
             rhs / scale,
-            start,
+            begin,
             aid,
             invert,
             self.transpose,

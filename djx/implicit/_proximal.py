@@ -54,7 +54,7 @@ def proximal_argmin(
         *args: further arguments.
         gradient: how to differentiate.
         receipt: zeros whose cotangent is the report of the backward solve.
-        start: the adjoint of a neighbouring solve.
+        start: where an iterative backward solve begins; its cotangent is the adjoint.
         tolerance: length of a step at which to stop, relative to |x|.
         max_steps: gradient steps.
         throw: stop the program where no minimum was found.

@@ -47,8 +47,8 @@ def root(
             (function, start) of flat vectors that returns a vector.
         gradient: how to differentiate.
         receipt: zeros whose cotangent is the report of the backward solve.
-        start: the adjoint of a neighbouring solve, where an iterative backward solve
-            begins.
+        start: where an iterative backward solve begins: zeros, or the adjoint of a
+            neighbouring solve, which is the cotangent of `start` there.
         rtol: length of the last step, relative to |x|. Precision below what rounding
             allows is not asked for.
         atol: length of the last step; what rounding leaves of the first one is always

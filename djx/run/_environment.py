@@ -1,5 +1,7 @@
 """What a run ran on, and the compilation cache."""
 
+import contextlib
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -53,13 +55,26 @@ def enable_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache directory, for the next process.
 
     `DJX_CACHE_DIR` moves it (empty: off); JAX's own setting wins where it is set.
+    Each kind of processor has a folder of its own: JAX looks programs up without
+    asking what they were compiled for, and home directories are shared.
     """
     if jax.config.values["jax_compilation_cache_dir"]:
         return
     chosen = os.environ.get("DJX_CACHE_DIR", platformdirs.user_cache_dir("djx"))
     if chosen:
-        jax.config.update("jax_compilation_cache_dir", os.path.join(chosen, "xla"))
+        folder = os.path.join(chosen, f"xla-{_processor()}")
+        jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _processor() -> str:
+    """What tells processors with other instructions apart, in eight digits."""
+    told = [platform.machine(), platform.processor()]
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        named = ("model name", "flags", "Features")
+        told += sorted({line for line in lines if line.startswith(named)})
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
 
 
 def _version(name: str) -> str | None:

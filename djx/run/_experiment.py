@@ -39,6 +39,7 @@ class TrainState(NamedTuple):
     average: PyTree
     data_key: PRNGKeyArray
     memory: PyTree = None
+    adjoint: PyTree = None
 
 
 def supervised(
@@ -54,6 +55,7 @@ def supervised(
     probe: PyTree = None,
     read_probe: Callable[[PyTree], Metrics] = lambda told: {},
     memory: Callable[[PyTree], PyTree] | None = None,
+    adjoint: Callable[[PyTree], PyTree] | None = None,
 ) -> Experiment:
     """Gradient descent on a loss over batches.
 
@@ -73,6 +75,9 @@ def supervised(
             inner problem, say, where the next solve starts. The loss takes it as the
             keyword `memory` and returns (metrics, memory) where it returns metrics
             else; it carries no derivatives.
+        adjoint: the same for what a backward pass leaves: the first model to zeros
+            where the first backward solve begins (`start` of `djx.implicit`). The loss
+            takes it as the keyword `adjoint`, whose cotangent the next step is given.
 
     Returns:
         The experiment. Its state is a `TrainState`; `trained_model` gives the model.
@@ -82,12 +87,14 @@ def supervised(
         params = eqx.filter(init(stream_key(key, "model")), eqx.is_array)
         trained = eqx.filter(params, eqx.is_inexact_array)
         average = trained if ema is not None else None
-        kept = None
-        if memory is not None:
-            kept = memory(eqx.combine(params, _static(init)))
-            kept = jax.tree.map(_strong, kept)
+        model = eqx.combine(params, _static(init))
+        kept, backward = (
+            None if first is None else jax.tree.map(_strong, first(model))
+            for first in (memory, adjoint)
+        )
+        data_key = stream_key(key, "data")
         return TrainState(
-            params, optimiser.init(trained), average, stream_key(key, "data"), kept
+            params, optimiser.init(trained), average, data_key, kept, backward
         )
 
     def step(state, index, key):
@@ -95,8 +102,10 @@ def supervised(
         batch = data(state.data_key, index)
         trained, fixed = eqx.partition(state.params, eqx.is_inexact_array)
 
-        def objective(trained, probe):
+        def objective(trained, probe, adjoint):
             given = {} if probe is None else {"probe": probe}
+            if adjoint is not None:
+                given["adjoint"] = adjoint
             if memory is not None:
                 given["memory"] = state.memory
             model = eqx.combine(trained, fixed, static)
@@ -106,8 +115,10 @@ def supervised(
             value = value.astype(jnp.promote_types(value.dtype, jnp.float32))
             return value, (metrics, jax.lax.stop_gradient(kept))
 
-        both = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
-        (value, (metrics, kept)), (grads, told) = both(trained, probe)
+        both = jax.value_and_grad(objective, argnums=(0, 1, 2), has_aux=True)
+        (value, (metrics, kept)), (grads, told, backward) = both(
+            trained, probe, state.adjoint
+        )
         updates, opt_state = optimiser.update(grads, state.optimiser, trained)
         trained = optax.apply_updates(trained, updates)
         average = state.average
@@ -118,7 +129,12 @@ def supervised(
         if probe is not None:
             metrics |= read_probe(told)
         new = TrainState(
-            eqx.combine(trained, fixed), opt_state, average, state.data_key, kept
+            eqx.combine(trained, fixed),
+            opt_state,
+            average,
+            state.data_key,
+            kept,
+            backward,
         )
         return new, metrics
 

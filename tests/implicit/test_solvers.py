@@ -370,16 +370,51 @@ def test_warm_started_adjoints_save_iterations(x64):
 
     def loss(x, receipt, start):
         solution = fixed_point(
-            lambda z: W @ z + x, jnp.zeros(100), receipt=receipt, start=start
+            lambda z: W @ z + 2 * x, jnp.zeros(100), receipt=receipt, start=start
         )
         return v @ solution.value
 
-    grad = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    grad = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
     x = jnp.ones(100)
-    adjoint, cold = grad(x, Receipt.zeros(), jnp.zeros(100))
-    again, warm = grad(x, Receipt.zeros(), adjoint)
+    exact = np.linalg.solve(np.eye(100) - np.asarray(W).T, v)
+    slope, cold, adjoint = grad(x, Receipt.zeros(), jnp.zeros(100))
+    again, warm, last = grad(x, Receipt.zeros(), adjoint)
     assert warm.iterations < cold.iterations / 3
-    np.testing.assert_allclose(again, adjoint, rtol=1e-6)
+    np.testing.assert_allclose(adjoint, exact, rtol=1e-6)
+    np.testing.assert_allclose(last, exact, rtol=1e-6)
+    np.testing.assert_allclose(slope, 2 * exact, rtol=1e-6)
+    np.testing.assert_allclose(again, slope, rtol=1e-6)
+    # A start that is no number is none.
+    recovered, *_ = grad(x, Receipt.zeros(), jnp.full(100, jnp.nan))
+    np.testing.assert_allclose(recovered, slope, rtol=1e-6)
+
+
+def test_adjoints_of_many_lanes(x64):
+    rng = np.random.default_rng(5)
+    A = jnp.asarray(rng.normal(size=(4, 3, 3)) + 4 * np.eye(3))
+    v = jnp.asarray(rng.normal(size=(4, 3)))
+
+    def loss(A, v, start):
+        return v @ root(lambda x: A @ x - 1, jnp.zeros(3), start=start).value
+
+    exact = np.linalg.solve(np.asarray(A).mT, np.asarray(v)[:, :, None])[:, :, 0]
+    adjoints = jax.vmap(jax.grad(loss, 2))
+    np.testing.assert_allclose(adjoints(A, v, jnp.zeros((4, 3))), exact, rtol=1e-9)
+    shared = jax.vmap(jax.grad(loss, 2), in_axes=(0, 0, None))
+    np.testing.assert_allclose(shared(A, v, jnp.zeros(3)), exact, rtol=1e-9)
+    mixed = jax.vmap(jax.grad(loss, 2), in_axes=(None, 0, None))
+    first = np.linalg.solve(np.asarray(A[0]).T, v.T).T
+    np.testing.assert_allclose(mixed(A[0], v, jnp.zeros(3)), first, rtol=1e-9)
+    total = jax.grad(lambda s: jnp.sum(jax.vmap(loss, (0, 0, None))(A, v, s)))
+    np.testing.assert_allclose(total(jnp.zeros(3)), exact.sum(0), rtol=1e-9)
+    # A start carries no derivative of the value: at second order nothing of it is left.
+    twice = jax.grad(lambda A: jnp.sum(jax.grad(loss)(A, v[0], jnp.zeros(3))))
+    plain = jax.grad(
+        lambda A: jnp.sum(
+            jax.grad(lambda A: v[0] @ jnp.linalg.solve(A, jnp.ones(3)))(A)
+        )
+    )
+    np.testing.assert_allclose(twice(A[0]), plain(A[0]), rtol=1e-9)
 
 
 def test_equilibrium_layer_trains_and_reports():

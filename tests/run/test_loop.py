@@ -249,6 +249,28 @@ def test_what_a_step_leaves_is_there_in_the_next_and_after_a_resume(tmp_path):
     np.testing.assert_array_equal(whole.state.memory, [25])
 
 
+def test_what_a_backward_pass_leaves_is_there_in_the_next():
+    """The cotangent counts steps."""
+
+    def loss(model, batch, step, key, adjoint):
+        del batch, step, key
+        linear = adjoint * jax.lax.stop_gradient(adjoint + 1)
+        return model**2 + linear, {"seen": adjoint}
+
+    experiment = supervised(
+        lambda key: jnp.ones(()),
+        loss,
+        lambda key, step: (),
+        optax.sgd(0.1),
+        adjoint=lambda model: 5 * model,
+    )
+    spec = dataclasses.replace(walk(train={"steps": 20}), build=lambda _: experiment)
+    whole = run(spec, progress=False).arms["main"]
+    (series,) = whole.series.values()
+    np.testing.assert_array_equal(series.train["seen"], np.arange(5, 25))
+    np.testing.assert_array_equal(whole.state.adjoint, [25])
+
+
 def test_claims_may_name_the_time_of_a_step(tmp_path):
     claims = {
         "positive": {"measure": "main.step_seconds", "at_least": 0.0},
