@@ -270,25 +270,36 @@ def _refine(product, invert, aid, transposed, rhs, limit, definite) -> Solved:
             count + 1,
         )
 
-    u = invert(rhs)
-    if definite and known:
-        # The same corrections, but conjugate: about half as many.
+    def conjugate(u, r, left):
+        """The same corrections, but conjugate: about half as many."""
+        del r, left
         found = cg(product, rhs, u, tolerance=goal, max_steps=16, precondition=invert)
-        u, count = found.x, found.iterations
+        r = rhs - product(found.x)
         # The factor may be that of a damped matrix, whose condition is lower.
-        bound = bound * jnp.fmax(found.condition, 1)
-        r = rhs - product(u)
-        left = _relative(r, rhs)
-    else:
-        r = rhs - product(u)
-        first = u, r, _relative(r, rhs), jnp.full(lanes, jnp.inf, rhs.dtype), 0
+        worse = jnp.fmax(found.condition, 1)
+        return found.x, r, _relative(r, rhs), found.iterations, worse
+
+    def plain(u, r, left):
+        first = u, r, left, jnp.full(lanes, jnp.inf, rhs.dtype), 0
         u, r, left, _, count = jax.lax.while_loop(more, step, first)
+        return u, r, left, jnp.broadcast_to(count, (lanes,)), jnp.ones_like(left)
+
+    def enough(u, r, left):
+        return u, r, left, jnp.zeros(lanes, int), jnp.ones_like(left)
+
+    u = invert(rhs)
+    r = rhs - product(u)
+    left = _relative(r, rhs)
+    go_on = conjugate if definite and known else plain
+    # The factor of a Hessian that is constant leaves nothing to correct.
+    done = jnp.all(left <= goal)
+    u, r, left, count, worse = jax.lax.cond(done, enough, go_on, u, r, left)
+    bound = bound * worse
     backward = left
     if known:
         backward = backward_error(aid, r, u, rhs, transposed)
     error = bound * jnp.maximum(backward, unit)
     bound = jnp.where(known, bound, jnp.nan)
-    count = jnp.broadcast_to(count, (lanes,))
     return Solved(u, count, bound, left, error)
 
 
