@@ -8,7 +8,7 @@ import importlib as _importlib
 
 __version__ = "0.1.0"
 
-_SUBPACKAGES = ("core", "diffeq", "implicit", "nn", "run")
+_SUBPACKAGES = ("core", "diffeq", "dsp", "implicit", "nn", "run")
 
 
 def __getattr__(name: str):
