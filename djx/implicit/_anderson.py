@@ -27,6 +27,21 @@ class FixedPoints(NamedTuple):
     converged: Bool[Array, " lanes"]
 
 
+class _Carry(NamedTuple):
+    live: Bool[Array, " lanes"]
+    count: Int[Array, " lanes"]
+    image: Lanes
+    residual: Lanes
+    """Of the iterate before `image`; empty where nothing mixes them."""
+    size: Float[Array, " lanes"]
+    """The residual's norm."""
+    reference: Float[Array, " lanes"]
+    best: Float[Array, " lanes"]
+    images: Float[Array, "memory lanes n"]
+    residuals: Float[Array, "memory lanes n"]
+    filled: Int[Array, " lanes"]
+
+
 def anderson(
     function: Callable[[Lanes], Lanes],
     start: Lanes,
@@ -58,58 +73,80 @@ def anderson(
     """
     lanes, n = start.shape
     dtype = start.dtype
+    kept = memory if memory > 1 else 0
+
+    def live_after(size, reference):
+        return ~(size <= tolerance * reference) & jnp.isfinite(size)
 
     def more(carry):
-        return jnp.any(carry[0])
+        return jnp.any(carry.live)
 
-    def step(carry):
-        live, count, x, image, best, images, residuals, filled = carry
-        r = image - x
-        size = norm(r)
-        # What has grown to twice the best is not near a fixed point: begin anew.
-        filled = jnp.where(size > 2 * best, 0, filled)
-        x_new = image
-        if memory > 1:
-            place = filled % memory, jnp.arange(lanes)
+    def step(carry: _Carry) -> _Carry:
+        image, filled = carry.image, carry.filled
+        images, residuals = carry.images, carry.residuals
+        x = image
+        if kept:
+            # What has grown to twice the best is not near a fixed point: begin anew.
+            filled = jnp.where(carry.size > 2 * carry.best, 0, filled)
+            place = filled % kept, jnp.arange(lanes)
             images = images.at[place].set(image)
-            residuals = residuals.at[place].set(r)
+            residuals = residuals.at[place].set(carry.residual)
             filled = filled + 1
-            x_new = _mixed(images, residuals, filled, memory, ridge, image)
-        image_new = function(x_new)
-        keep = live[:, None]
-        x = jnp.where(keep, x_new, x)
-        image = jnp.where(keep, image_new, image)
-        size = norm(image - x)
-        reference = norm(image) if scale is None else scale
-        live = live & ~(size <= tolerance * reference) & jnp.isfinite(size)
-        count = count + keep[:, 0]
-        live = live & (count < max_steps)
-        best = jnp.minimum(best, size)
-        return live, count, x, image, best, images, residuals, filled
+            x = _mixed(images, residuals, filled, kept, ridge, image)
+        new = function(x)
+        residual = new - x
+        size = _norm_near(residual, carry.size)
+        reference = _norm_near(new, carry.reference) if scale is None else scale
+
+        def keep(new, old):
+            return jnp.where(carry.live[:, None], new, old)
+
+        size = jnp.where(carry.live, size, carry.size)
+        reference = jnp.where(carry.live, reference, carry.reference)
+        count = carry.count + carry.live
+        return _Carry(
+            carry.live & live_after(size, reference) & (count < max_steps),
+            count,
+            keep(new, image),
+            keep(residual, carry.residual) if kept else carry.residual,
+            size,
+            reference,
+            jnp.minimum(carry.best, size),
+            images,
+            residuals,
+            filled,
+        )
 
     image = function(start)
-    size = norm(image - start)
+    residual = image - start
+    began = norm(residual)
     reference = norm(image) if scale is None else scale
-    live = ~(size <= tolerance * reference) & jnp.isfinite(size) & (max_steps > 1)
-    store = jnp.zeros((memory if memory > 1 else 0, lanes, n), dtype)
-    first = (
-        live,
+    store = jnp.zeros((kept, lanes, n), dtype)
+    first = _Carry(
+        live_after(began, reference) & (max_steps > 1),
         jnp.ones(lanes, int),
-        start,
         image,
-        size,
+        residual if kept else jnp.zeros((lanes, 0), dtype),
+        began,
+        reference,
+        began,
         store,
         store,
         jnp.zeros(lanes, int),
     )
-    began = size
-    _, count, x, image, *_ = jax.lax.while_loop(more, step, first)
-    size = norm(image - x)
-    reference = norm(image) if scale is None else scale
+    last = jax.lax.while_loop(more, step, first)
+    size = last.size
     ratio = jnp.where(began > 0, size / jnp.where(began > 0, began, 1), 0)
-    rate = ratio ** (1 / jnp.maximum(count - 1, 1))
-    converged = size <= tolerance * reference
-    return FixedPoints(image, count, size, rate, converged)
+    rate = ratio ** (1 / jnp.maximum(last.count - 1, 1))
+    converged = size <= tolerance * last.reference
+    return FixedPoints(last.image, last.count, size, rate, converged)
+
+
+def _norm_near(x: Lanes, like: Float[Array, " lanes"]) -> Float[Array, " lanes"]:
+    """The norm, where that of the step before says what not to overflow at."""
+    fine = (like > 4 * jnp.finfo(x.dtype).tiny) & jnp.isfinite(like)
+    unit = jnp.where(fine, like, 1)
+    return unit * jnp.sqrt(jnp.sum((x * (1 / unit)[:, None]) ** 2, -1))
 
 
 def _mixed(images, residuals, filled, kept, ridge, image):
