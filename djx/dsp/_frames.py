@@ -18,13 +18,12 @@ def joined(first, second) -> Array:
     return jnp.concatenate([first.astype(second.dtype), second])
 
 
-def fade_weights(fade: str, hop: int, dtype: np.dtype) -> Float[Array, " hop"]:
+def fade_weights(fade: str, hop: int) -> Float[np.ndarray, " hop"]:
     """The weight of the next frame's control at the samples of a frame.
 
     Args:
         fade: "linear" or "hann".
         hop: samples in a frame.
-        dtype: of the weights.
 
     Returns:
         Weights from 0 up, below 1.
@@ -40,7 +39,7 @@ def fade_weights(fade: str, hop: int, dtype: np.dtype) -> Float[Array, " hop"]:
     place = np.arange(hop) / hop
     if fade == "hann":
         place = (1 - np.cos(np.pi * place)) / 2
-    return jnp.asarray(place.astype(dtype))
+    return place
 
 
 def check_rate(sample_rate: float, hop: int) -> None:

@@ -4,7 +4,6 @@ from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from ._frames import check_rate, fade_weights, floating, joined
@@ -40,7 +39,7 @@ class Harmonic(eqx.Module):
 
     def __check_init__(self):
         check_rate(self.sample_rate, self.hop)
-        fade_weights(self.fade, self.hop, np.dtype("float32"))
+        fade_weights(self.fade, self.hop)
 
     def __call__(
         self,
@@ -107,7 +106,7 @@ class Harmonic(eqx.Module):
         amplitudes = joined(state.amplitudes[None], floating(amplitudes))
         heard = self._heard(f0_hz, amplitudes)
         cycles, phase = frame_phases(f0_hz, state.phase, self.hop, self.sample_rate)
-        weights = fade_weights(self.fade, self.hop, heard.dtype)
+        weights = fade_weights(self.fade, self.hop)
         out = harmonic_sum(cycles, heard[:-1], heard[1:], weights)
         return HarmonicState(phase, f0_hz[-1], amplitudes[-1]), out.reshape(-1)
 

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..core import bind, Operation
-from ._blocks import in_blocks
+from ._rows import by_rows
 from ._waves import cosine, cosine_of_multiple, sine_of_multiple
 
 
@@ -22,7 +21,7 @@ def harmonic_sum(
     cycles: Float[Array, "frames hop"],
     left: Float[Array, "frames harmonics"],
     right: Float[Array, "frames harmonics"],
-    fade: Float[Array, " hop"],
+    fade: Float[np.ndarray, " hop"],
 ) -> Float[Array, "frames hop"]:
     """sum_h a_h sin(2 pi h phi), with amplitudes that fade from `left` to `right`.
 
@@ -40,109 +39,23 @@ def harmonic_sum(
     Returns:
         The sums.
     """
-    (out,) = bind(_Sum(), cycles, left, right, fade)
-    return out
+    fade = np.asarray(fade, cycles.dtype)
 
+    def of_rows(cycles, left, right):
+        return [_sum(cycles, left, right, fade)]
 
-class _Rows(Operation):
-    """An operation on (..., hop) and (..., harmonics) arrays, row by row."""
-
-    rows_of: tuple[bool, ...]
-    """Which arguments have rows; the others are the same for all."""
-
-    def expanded(self, size, dims, arrays):
-        """One more leading axis."""
-        moved = []
-        for array, dim, rows in zip(arrays, dims, self.rows_of, strict=True):
-            if dim is not None:
-                array = jnp.moveaxis(array, dim, 0)
-            elif rows:
-                array = jnp.broadcast_to(array, (size, *array.shape))
-            moved.append(array)
-        if any(
-            d is not None and not r for d, r in zip(dims, self.rows_of, strict=True)
-        ):
-            raise NotImplementedError("fades are the same for a whole batch")
-        return self, moved, [0 if rows else None for rows in self.rows_of], 0
-
-
-class _Sum(_Rows):
-    rows_of = (True, True, True, False)
-
-    def run(self, cycles, left, right, fade):
-        return in_blocks(lambda *rows: [_sum(*rows, fade)], (cycles, left, right), ROWS)
-
-    def reference(self, cycles, left, right, fade):
-        return [_plain_sum(cycles, left, right, fade)]
-
-    def linearised(self, active, primals):
-        results = bind(self, *primals)
-        cycles, left, right, fade = primals
-        push_through = _Tangent()
-
-        def push(tangents):
-            given = iter(tangents)
-            whole = [next(given) if is_active else None for is_active in active]
-            if active[3]:
-                raise NotImplementedError("fades carry no derivatives")
-            d_cycles, d_left, d_right = (
-                jnp.zeros_like(p) if t is None else t
-                for p, t in zip(primals[:3], whole[:3], strict=True)
-            )
-            return bind(push_through, *primals, d_cycles, d_left, d_right)
-
-        return results, push
-
-
-class _Tangent(_Rows):
-    """The derivative along tangents of phases and amplitudes; linear in those."""
-
-    rows_of = (True, True, True, False, True, True, True)
-
-    def run(self, cycles, left, right, fade, d_cycles, d_left, d_right):
+    def pull(given, cotangents):
+        cycles, left, right = given
+        (g,) = cotangents
         h = _numbers(left)
         slope = _sum(cycles, left * h, right * h, fade, even=True)
-        along = _sum(cycles, d_left, d_right, fade)
-        return [2 * np.pi * d_cycles * slope + along]
+        ends = _projections(cycles, g, fade, left.shape[-1])
+        return [2 * np.pi * g * slope, *ends]
 
-    def reference(self, cycles, left, right, fade, *tangents):
-        def function(*changed):
-            return _plain_sum(*changed, fade)
-
-        return [jax.jvp(function, (cycles, left, right), tangents)[1]]
-
-    def transposed(self, linear, cotangents, arguments):
-        given = bind(_Gradient(), *arguments[:4], cotangents[0])
-        return [None] * 4 + [
-            g if is_linear else None
-            for g, is_linear in zip(given, linear[4:], strict=True)
-        ]
-
-
-class _Gradient(_Rows):
-    """Cotangents of phases and amplitudes; linear in that of the sum."""
-
-    rows_of = (True, True, True, False, True)
-
-    def run(self, cycles, left, right, fade, cotangent):
-        h = _numbers(left)
-
-        def of_rows(cycles, left, right, cotangent):
-            slope = _sum(cycles, left * h, right * h, fade, even=True)
-            ends = _projections(cycles, cotangent, fade, left.shape[-1])
-            return [2 * np.pi * cotangent * slope, *ends]
-
-        return in_blocks(of_rows, (cycles, left, right, cotangent), BACKWARD_ROWS)
-
-    def reference(self, cycles, left, right, fade, cotangent):
-        def function(*parts):
-            return _plain_sum(*parts, fade)
-
-        return list(jax.vjp(function, cycles, left, right)[1](cotangent))
-
-
-def _numbers(amplitudes):
-    return jnp.arange(1, amplitudes.shape[-1] + 1, dtype=amplitudes.dtype)
+    (out,) = by_rows(
+        of_rows, cycles, left, right, rows=ROWS, pull=pull, pull_rows=BACKWARD_ROWS
+    )
+    return out
 
 
 def _groups(count: int) -> tuple[int, int]:
@@ -151,12 +64,8 @@ def _groups(count: int) -> tuple[int, int]:
     return groups, 2 * -(-count // (2 * groups))
 
 
-def _plain_sum(cycles, left, right, fade):
-    """As it is defined."""
-    h = _numbers(left)
-    sines = sine_of_multiple(cycles[..., None], h)
-    f = fade[:, None]
-    return jnp.sum(((1 - f) * left[..., None, :] + f * right[..., None, :]) * sines, -1)
+def _numbers(amplitudes):
+    return jnp.arange(1, amplitudes.shape[-1] + 1, dtype=amplitudes.dtype)
 
 
 def _sum(cycles, left, right, fade, even=False):

@@ -1,0 +1,150 @@
+"""Functions of rows, in blocks of one size: no bit depends on how many rows there are.
+
+Compilers fuse a product and a sum into one operation, rounded once, or they do not,
+depending on what stands around them and how large it is. A function of rows is always
+compiled alone and for the same shapes, which also fit a cache.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core import bind, Operation
+
+
+Function = Callable[..., Sequence[Array]]
+
+
+def by_rows(
+    function: Function,
+    *arrays: Array,
+    rows: int,
+    pull: Callable[[Sequence[Array], Sequence[Array]], Sequence[Array]] | None = None,
+    pull_rows: int | None = None,
+) -> list[Array]:
+    """Applies a function of rows, that works on each row by itself, in blocks.
+
+    Args:
+        function: of arrays (rows, ...) to a list of arrays (rows, ...). It closes over
+            nothing that carries a derivative.
+        arrays: (..., last), with the same leading axes; the first is of floats.
+        rows: in a block.
+        pull: (arrays, cotangents) to the arrays' cotangents, where one is known that is
+            better than what JAX derives.
+        pull_rows: in a block of `pull`.
+
+    Returns:
+        The function's arrays, with the leading axes of the arguments; they can be
+        differentiated to any order in both modes.
+    """
+    return bind(_Rows(function, rows, pull, pull_rows or rows), *arrays)
+
+
+class _Rows(Operation):
+    def __init__(self, function: Function, rows: int, pull: Any, pull_rows: int):
+        self.function, self.rows = function, rows
+        self.pull, self.pull_rows = pull or self._derived, pull_rows
+
+    def _derived(self, arrays, cotangents):
+        return jax.vjp(lambda *a: list(self.function(*a)), *arrays)[1](list(cotangents))
+
+    def run(self, *arrays):
+        return _in_blocks(self.function, arrays, self.rows)
+
+    def reference(self, *arrays):
+        return list(self.function(*arrays))
+
+    def expanded(self, size, dims, arrays):
+        """One more leading axis."""
+        moved = [
+            jnp.broadcast_to(a, (size, *a.shape))
+            if d is None
+            else jnp.moveaxis(a, d, 0)
+            for a, d in zip(arrays, dims, strict=True)
+        ]
+        return self, moved, [0] * len(arrays), 0
+
+    def linearised(self, active, primals):
+        results = bind(self, *primals)
+
+        def push(tangents):
+            given = iter(tangents)
+            whole = [next(given) if is_active else None for is_active in active]
+            whole = [
+                jnp.zeros_like(p) if t is None else t
+                for p, t in zip(primals, whole, strict=True)
+            ]
+            return bind(_Tangent(self), *primals, *whole)
+
+        return results, push
+
+
+class _Tangent(_Rows):
+    """The derivative along tangents of all arguments; linear in those."""
+
+    def __init__(self, of: _Rows):
+        self.of = of
+
+        def function(*arrays):
+            count = len(arrays) // 2
+            return jax.jvp(of.reference, arrays[:count], arrays[count:])[1]
+
+        super().__init__(function, of.rows, None, of.rows)
+
+    def transposed(self, linear, cotangents, arguments):
+        """The cotangents of the tangents, by the function's own rule."""
+        count = len(arguments) // 2
+        primals, of = arguments[:count], self.of
+        shapes = jax.eval_shape(of.reference, *primals)
+        whole = [
+            jnp.zeros(s.shape, s.dtype) if c is None else c
+            for c, s in zip(cotangents, shapes, strict=True)
+        ]
+
+        def function(*arrays):
+            return list(of.pull(arrays[:count], arrays[count:]))
+
+        out = bind(_Rows(function, of.pull_rows, None, of.rows), *primals, *whole)
+        wanted = zip(out, linear[count:], strict=True)
+        return [None] * count + [o if is_linear else None for o, is_linear in wanted]
+
+
+def _in_blocks(function: Function, arrays: Sequence[Array], rows: int) -> list[Array]:
+    lead = arrays[0].shape[:-1]
+    count = math.prod(lead)
+    blocks = -(-count // rows)
+
+    def split(a):
+        a = a.reshape(count, a.shape[-1])
+        a = jnp.pad(a, [(0, blocks * rows - count), (0, 0)])
+        return a.reshape(blocks, rows, a.shape[-1])
+
+    block = [jax.ShapeDtypeStruct((rows, a.shape[-1]), a.dtype) for a in arrays]
+    like = jax.eval_shape(function, *block)
+    if not blocks:
+        return [jnp.zeros((*lead, *o.shape[1:]), o.dtype) for o in like]
+    given = [split(a) for a in arrays]
+    # A loop of one turn would be taken apart and fused with what surrounds it. That
+    # this is no number more than once is what no compiler knows.
+    odd = jnp.isnan(given[0][0, 0, 0])
+    turns = jnp.minimum(blocks, blocks + odd.astype(jnp.int32))
+
+    def turn(index, out):
+        told = function(
+            *[jax.lax.dynamic_index_in_dim(g, index, 0, False) for g in given]
+        )
+        return [
+            jax.lax.dynamic_update_index_in_dim(o, t, index, 0)
+            for o, t in zip(out, told, strict=True)
+        ]
+
+    out = [jnp.zeros((blocks, *o.shape), o.dtype) for o in like]
+    out = jax.lax.fori_loop(0, turns, turn, out)
+    return [
+        o.reshape(blocks * rows, *o.shape[2:])[:count].reshape(*lead, *o.shape[2:])
+        for o in out
+    ]
