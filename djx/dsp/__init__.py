@@ -1,5 +1,12 @@
 """Synthesis and analysis of sound, differentiable and in streams."""
 
+from ._fir import (
+    FilteredNoise as FilteredNoise,
+    FilterState as FilterState,
+    FrequencyFilter as FrequencyFilter,
+    NoiseState as NoiseState,
+    white_noise as white_noise,
+)
 from ._harmonic import (
     Harmonic as Harmonic,
     HarmonicState as HarmonicState,
@@ -7,3 +14,5 @@ from ._harmonic import (
 )
 from ._harmonic_sum import harmonic_sum as harmonic_sum
 from ._phase import frame_phases as frame_phases
+from ._spectral_loss import SpectralLoss as SpectralLoss
+from ._stft import stft as stft

@@ -1,0 +1,202 @@
+"""Distances of spectra at several resolutions."""
+
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..core.errors import did_you_mean
+from ._stft import check_sizes, framed, hann, unframed
+
+
+EPSILON = 1e-5  # below which logarithms of magnitudes are flat
+DISTANCES = ("l1", "l2", "cosine")
+
+
+class SpectralLoss(eqx.Module):
+    """The multi-scale spectral loss (Engel et al. 2020, eq. 4, and its later terms).
+
+    For every size of transform, magnitudes S of overlapping Hann windows, a quarter of
+    the size apart, are compared, as they are and as logarithms, and by their
+    differences in time and in frequency and their sums over frequency.
+
+    The gradient is taken where the value is, one sound at a time, and only it is kept.
+    Where the sound is silent at some frequency its magnitude has no derivative; the one
+    along the target's phase is taken, so that silence learns, too.
+
+    Attributes:
+        fft_sizes: of the transforms; multiples of 4.
+        magnitude: weight of |S - S'|.
+        log_magnitude: weight of |log S - log S'|.
+        delta_time: weight of differences from frame to frame.
+        delta_frequency: weight of differences from bin to bin.
+        cumulative_frequency: weight of sums over bins.
+        distance: "l1", "l2" or "cosine".
+    """
+
+    fft_sizes: tuple[int, ...] = eqx.field(
+        static=True, default=(2048, 1024, 512, 256, 128, 64)
+    )
+    magnitude: float = eqx.field(static=True, default=1.0)
+    log_magnitude: float = eqx.field(static=True, default=1.0)
+    delta_time: float = eqx.field(static=True, default=0.0)
+    delta_frequency: float = eqx.field(static=True, default=0.0)
+    cumulative_frequency: float = eqx.field(static=True, default=0.0)
+    distance: Literal["l1", "l2", "cosine"] = eqx.field(static=True, default="l1")
+
+    def __check_init__(self):
+        for size in self.fft_sizes:
+            check_sizes(size, size // 4)
+        if self.distance not in DISTANCES:
+            raise ValueError(
+                f"distance={self.distance!r}: choose from "
+                f"{', '.join(map(repr, DISTANCES))}"
+                f"{did_you_mean(self.distance, DISTANCES)}"
+            )
+
+    def __call__(
+        self, audio: Float[Array, " samples"], target: Float[Array, " samples"]
+    ) -> Float[Array, ""]:
+        """The distance of two sounds.
+
+        Args:
+            audio: samples.
+            target: as many.
+
+        Returns:
+            The loss; under `vmap` sounds are taken one after the other.
+
+        Raises:
+            ValueError: where the sounds are not equally long.
+        """
+        if audio.shape != target.shape or audio.ndim != 1:
+            raise ValueError(
+                f"two sounds of as many samples, not {audio.shape} and {target.shape}"
+            )
+        return _distance(self, audio, target)
+
+    def of_magnitudes(
+        self, ours: Float[Array, "frames bins"], theirs: Float[Array, "frames bins"]
+    ) -> Float[Array, ""]:
+        """The loss at one size of transform.
+
+        Args:
+            ours: magnitudes.
+            theirs: the target's.
+
+        Returns:
+            The weighted sum of the terms.
+        """
+        total = jnp.zeros((), ours.dtype)
+        if self.log_magnitude and self.distance != "cosine":
+            # One logarithm for both.
+            gap = jnp.log((ours + EPSILON) / (theirs + EPSILON))
+            total = total + self.log_magnitude * self._gap(gap, 0)
+        elif self.log_magnitude:
+            logs = (jnp.log(s + EPSILON) for s in (ours, theirs))
+            total = total + self.log_magnitude * self._gap(*logs)
+        for weight, change in (
+            (self.magnitude, lambda s: s),
+            (self.delta_time, lambda s: jnp.diff(s, axis=0)),
+            (self.delta_frequency, lambda s: jnp.diff(s, axis=1)),
+            (self.cumulative_frequency, lambda s: jnp.cumsum(s, axis=1)),
+        ):
+            if weight:
+                total = total + weight * self._gap(change(ours), change(theirs))
+        return total
+
+    def _gap(self, ours, theirs):
+        if ours.size == 0:
+            return jnp.zeros((), ours.dtype)
+        match self.distance:
+            case "l1":
+                return _mean(jnp.abs(ours - theirs))
+            case "l2":
+                return _mean((ours - theirs) ** 2)
+        dot = jnp.sum(ours * theirs, -1)
+        square = jnp.sum(ours**2, -1) * jnp.sum(theirs**2, -1)
+        there = square > 0
+        cosine = dot / jnp.sqrt(jnp.where(there, square, 1))
+        return jnp.mean(jnp.where(there, 1 - cosine, 0))
+
+
+def _mean(x):
+    # Over frames first: sums of whole rows are vectorised, sums along rows are not.
+    return jnp.sum(jnp.sum(x, 0)) / x.size
+
+
+def _value(loss: SpectralLoss, audio, target):
+    @jax.custom_batching.sequential_vmap
+    def value(audio, target):
+        total = jnp.zeros((), audio.dtype)
+        for size in loss.fft_sizes:
+            ours, theirs = (_size(_spectrum(x, size)) for x in (audio, target))
+            total = total + loss.of_magnitudes(ours, theirs)
+        return total
+
+    return value(audio, target)
+
+
+def _spectrum(audio, size: int):
+    return jnp.fft.rfft(framed(audio, size, size // 4) * hann(size, audio.dtype))
+
+
+def _size(spectrum):
+    # Sound is far from overflow, and the library's absolute value guards against it.
+    return jnp.sqrt(spectrum.real**2 + spectrum.imag**2)
+
+
+@jax.custom_vjp
+def _distance(loss: SpectralLoss, audio, target):
+    return _value(loss, audio, target)
+
+
+def _forward(loss, audio, target):
+    wanted = audio.perturbed, target.perturbed
+    loss = jax.tree.map(lambda leaf: leaf.value, loss)
+
+    @jax.custom_batching.sequential_vmap
+    def value_and_gradients(audio, target):
+        total, slopes = jnp.zeros((), audio.dtype), [jnp.zeros_like(audio)] * 2
+        for size in loss.fft_sizes:
+            spectra = [_spectrum(x, size) for x in (audio, target)]
+            sizes = [_size(s) for s in spectra]
+            places = tuple(i for i, w in enumerate(wanted) if w)
+            part, by_size = jax.value_and_grad(loss.of_magnitudes, places)(*sizes)
+            total = total + part
+            for place, slope in zip(places, by_size, strict=True):
+                along = _direction(place, spectra, sizes)
+                change = _pull(slope * along, size, audio.shape[0])
+                slopes[place] = slopes[place] + change
+        return total, *slopes
+
+    total, *slopes = value_and_gradients(audio.value, target.value)
+    return total, tuple(slopes)
+
+
+def _direction(place: int, spectra, sizes):
+    """The derivative of the magnitude; the other's where there is none."""
+    own, other = sizes[place], sizes[1 - place]
+    there, else_there = own > 0, other > 0
+    unit = spectra[place] / jnp.where(there, own, 1)
+    instead = spectra[1 - place] / jnp.where(else_there, other, 1)
+    return jnp.where(there, unit, instead)
+
+
+def _pull(slope, size: int, samples: int):
+    """From spectra back to samples."""
+    dtype = slope.real.dtype
+    weights = np.full(size // 2 + 1, size / 2, dtype)
+    weights[[0, -1]] = size
+    frames = jnp.fft.irfft(slope * weights, size) * hann(size, dtype)
+    return unframed(frames, size // 4, samples)
+
+
+def _backward(slopes, cotangent):
+    return None, *(cotangent * slope for slope in slopes)
+
+
+_distance.defvjp(_forward, _backward, symbolic_zeros=True)
