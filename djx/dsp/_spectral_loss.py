@@ -168,8 +168,8 @@ def _forward(loss, audio, target):
             part, by_size = jax.value_and_grad(loss.of_magnitudes, places)(*sizes)
             total = total + part
             for place, slope in zip(places, by_size, strict=True):
-                along = _direction(place, spectra, sizes)
-                change = _pull(slope * along, size, audio.shape[0])
+                along = _along(slope, place, spectra, sizes)
+                change = _pull(along, size, audio.shape[0])
                 slopes[place] = slopes[place] + change
         return total, *slopes
 
@@ -177,21 +177,30 @@ def _forward(loss, audio, target):
     return total, tuple(slopes)
 
 
-def _direction(place: int, spectra, sizes):
-    """The derivative of the magnitude; the other's where there is none."""
+def _along(slope, place: int, spectra, sizes):
+    """The slope by a magnitude as one by the spectrum: along its phase.
+
+    Where there is none, along the other's.
+    """
     own, other = sizes[place], sizes[1 - place]
-    there, else_there = own > 0, other > 0
-    unit = spectra[place] / jnp.where(there, own, 1)
-    instead = spectra[1 - place] / jnp.where(else_there, other, 1)
-    return jnp.where(there, unit, instead)
+    there = own > 0
+    length = jnp.where(there, own, other)
+    factor = slope / jnp.where(length > 0, length, 1)
+    parts = (
+        jnp.where(there, part(spectra[place]), part(spectra[1 - place])) * factor
+        for part in (jnp.real, jnp.imag)
+    )
+    return jax.lax.complex(*parts)
 
 
 def _pull(slope, size: int, samples: int):
     """From spectra back to samples."""
     dtype = slope.real.dtype
+    # The inverse transform counts every bin but the first and the last twice.
     weights = np.full(size // 2 + 1, size / 2, dtype)
     weights[[0, -1]] = size
-    frames = jnp.fft.irfft(slope * weights, size) * hann(size, dtype)
+    slope = jax.lax.complex(slope.real * weights, slope.imag * weights)
+    frames = jnp.fft.irfft(slope, size) * hann(size, dtype)
     return unframed(frames, size // 4, samples)
 
 

@@ -1,0 +1,83 @@
+"""Harmonics, noise and spectral loss in JAX: djx, and the definitions as they stand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from djx.dsp import FilteredNoise, Harmonic, SpectralLoss
+
+from ..dsp_problems import Controls, HOP, noise_controls, RATE, sound_pairs
+
+
+def djx_harmonics(f0, amplitudes):
+    """The batch, by djx."""
+    return jax.vmap(Harmonic(RATE, HOP))(f0, amplitudes)
+
+
+def plain_harmonics(f0, amplitudes):
+    """Magenta's definition: every harmonic of every sample, one running phase."""
+    f0, amplitudes = (jnp.concatenate([a, a[:, -1:]], 1) for a in (f0, amplitudes))
+    w = np.arange(HOP, dtype=np.float32) / HOP
+
+    def upsampled(a):
+        w_ = w.reshape(HOP, *[1] * (a.ndim - 2))
+        mixed = a[:, :-1, None] * (1 - w_) + a[:, 1:, None] * w_
+        return mixed.reshape(a.shape[0], -1, *a.shape[2:])
+
+    steps = upsampled(f0) * (2 * np.pi / RATE)
+    phase = jnp.cumsum(steps, 1) - steps
+    h = jnp.arange(1, amplitudes.shape[2] + 1, dtype=f0.dtype)
+    heard = (upsampled(f0)[:, :, None] * h < RATE / 2) * upsampled(amplitudes)
+    return jnp.sum(heard * jnp.sin(phase[:, :, None] * h), -1)
+
+
+def harmonics_call(synth, controls: Controls, gradient: bool, read):
+    """`make` of a synthesiser, alone or with the gradient of a linear loss."""
+
+    def loss(f0, amplitudes, weights):
+        return jnp.vdot(synth(f0, amplitudes), weights)
+
+    def make():
+        given = [jnp.asarray(c) for c in controls]
+        compiled = jax.jit(jax.grad(loss, (0, 1)) if gradient else synth)
+        arguments = given if gradient else given[:2]
+
+        def call():
+            return jax.block_until_ready(compiled(*arguments))
+
+        return call, lambda result: read(jax.tree.map(np.asarray, result))
+
+    return make
+
+
+def noise_call():
+    """`make` of filtered noise with the gradient of a linear loss."""
+    magnitudes, weights = map(jnp.asarray, noise_controls())
+    keys = jax.random.split(jax.random.key(0), len(magnitudes))
+    synth = FilteredNoise()
+
+    def loss(magnitudes, keys, weights):
+        sounds = jax.vmap(lambda m, k: synth(m, key=k))(magnitudes, keys)
+        return jnp.vdot(sounds, weights)
+
+    compiled = jax.jit(jax.grad(loss))
+
+    def call():
+        return jax.block_until_ready(compiled(magnitudes, keys, weights))
+
+    return call, lambda result: {}
+
+
+def loss_call():
+    """`make` of the spectral loss with its gradient."""
+    audio, target = map(jnp.asarray, sound_pairs())
+
+    def loss(audio, target):
+        return jnp.mean(jax.vmap(SpectralLoss())(audio, target))
+
+    compiled = jax.jit(jax.value_and_grad(loss))
+
+    def call():
+        return jax.block_until_ready(compiled(audio, target))
+
+    return call, lambda result: {"loss": float(result[0])}
