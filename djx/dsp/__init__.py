@@ -1,5 +1,6 @@
 """Synthesis and analysis of sound, differentiable and in streams."""
 
+from ._allpole import allpole as allpole, last_outputs as last_outputs
 from ._fir import (
     FilteredNoise as FilteredNoise,
     FilterState as FilterState,
