@@ -26,7 +26,7 @@ def harmonic_controls(harmonics: int) -> Controls:
     """
     rng = np.random.default_rng(0)
     t = np.arange(FRAMES) * HOP / RATE
-    f0 = rng.uniform(60, 110, (BATCH, 1)) * (1 + 0.02 * np.sin(2 * np.pi * 5 * t))
+    f0 = rng.uniform(40, 70, (BATCH, 1)) * (1 + 0.02 * np.sin(2 * np.pi * 5 * t))
     fall = rng.uniform(size=(BATCH, FRAMES, harmonics)) / np.arange(1, harmonics + 1)
     amplitudes = fall / fall.sum(-1, keepdims=True)
     weights = rng.normal(size=(BATCH, FRAMES * HOP))

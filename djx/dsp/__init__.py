@@ -17,3 +17,4 @@ from ._harmonic_sum import harmonic_sum as harmonic_sum
 from ._phase import frame_phases as frame_phases
 from ._spectral_loss import SpectralLoss as SpectralLoss
 from ._stft import stft as stft
+from ._transport import SpectralTransport as SpectralTransport

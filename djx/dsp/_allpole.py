@@ -7,9 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..core import bind, Operation
+from ._rows import unknown_to_compilers
 
 
-UNROLL = 8  # samples of one turn of the loop
+BLOCK = 64  # samples
+UNROLL = 8  # samples of one turn of the innermost loop
 
 
 def allpole(
@@ -22,7 +24,9 @@ def allpole(
     The derivative is exact: the adjoint is the same filter, run backwards with its
     coefficients shifted, v[n] = g[n] - sum_k a[n + k, k] v[n + k]. It costs as much as
     the filter, and keeps nothing but the output. On CPUs samples are taken one by one;
-    elsewhere in parallel, by an associative scan over the state's matrices.
+    elsewhere in parallel, by an associative scan over the state's matrices. On CPUs a
+    stream in chunks of multiples of 64 samples gives the bits of the whole; in others
+    it may round differently.
 
     Args:
         audio: x.
@@ -148,7 +152,12 @@ def _shifted(a, k: int):
 
 
 def _sequential(a, x, past):
-    order = a.shape[-1]
+    """Sample by sample, in blocks of one size: chunks of blocks cannot change a bit."""
+    samples, order = a.shape
+    blocks = -(-samples // BLOCK)
+    fill = blocks * BLOCK - samples
+    a = jnp.pad(a, [(0, fill), (0, 0)]).reshape(blocks, BLOCK, order)
+    x = jnp.pad(x, (0, fill)).reshape(blocks, BLOCK)
 
     def step(last, given):
         a, x = given
@@ -158,8 +167,16 @@ def _sequential(a, x, past):
             out = out - a[k] * last[k]
         return (out, *last[:-1]), out
 
+    def of_block(index, carry):
+        last, outs = carry
+        given = (jax.lax.dynamic_index_in_dim(z, index, 0, False) for z in (a, x))
+        last, out = jax.lax.scan(step, last, tuple(given), unroll=UNROLL)
+        return last, jax.lax.dynamic_update_index_in_dim(outs, out, index, 0)
+
     start = tuple(past[k] for k in range(order))
-    return jax.lax.scan(step, start, (a, x), unroll=UNROLL)[1]
+    turns = unknown_to_compilers(blocks, x)
+    _, out = jax.lax.fori_loop(0, turns, of_block, (start, jnp.zeros_like(x)))
+    return out.reshape(-1)[:samples]
 
 
 def _parallel(a, x, past):

@@ -128,10 +128,7 @@ def _in_blocks(function: Function, arrays: Sequence[Array], rows: int) -> list[A
     if not blocks:
         return [jnp.zeros((*lead, *o.shape[1:]), o.dtype) for o in like]
     given = [split(a) for a in arrays]
-    # A loop of one turn would be taken apart and fused with what surrounds it. That
-    # this is no number more than once is what no compiler knows.
-    odd = jnp.isnan(given[0][0, 0, 0])
-    turns = jnp.minimum(blocks, blocks + odd.astype(jnp.int32))
+    turns = unknown_to_compilers(blocks, given[0])
 
     def turn(index, out):
         told = function(
@@ -148,3 +145,18 @@ def _in_blocks(function: Function, arrays: Sequence[Array], rows: int) -> list[A
         o.reshape(blocks * rows, *o.shape[2:])[:count].reshape(*lead, *o.shape[2:])
         for o in out
     ]
+
+
+def unknown_to_compilers(count: int, floats: Array) -> Array:
+    """A number of turns that no compiler knows: a loop of one would be taken apart.
+
+    Args:
+        count: the number.
+        floats: something that is computed; not empty.
+
+    Returns:
+        The number.
+    """
+    # It depends on whether an element is a number, if only on paper.
+    odd = jnp.isnan(floats.reshape(-1)[0]).astype(jnp.int32)
+    return jnp.minimum(count, count + odd)

@@ -100,7 +100,7 @@ def test_chunks_and_batches_give_the_same_bits():
     audio, a, _ = (x.astype("float32") for x in given(500, 2))
     whole = jax.jit(allpole)(audio, a)
     past, parts, here = jnp.zeros(2), [], 0
-    for size in (1, 3, 64, 100, 332):
+    for size in (64, 128, 64, 244):
         block = slice(here, here + size)
         parts.append(jax.jit(allpole)(audio[block], a[block], past))
         past, here = last_outputs(parts[-1], past), here + size
