@@ -96,7 +96,6 @@ def classifier(
     *,
     gradient: Gradient | None = None,
     receipt: Receipt | None = None,
-    start: Weights | None = None,
 ) -> Solution:
     """The classifier that the distilled images teach.
 
@@ -106,7 +105,6 @@ def classifier(
         guess: where to start.
         gradient: how to differentiate, instead of what `inner` says.
         receipt: of the backward solve.
-        start: of the backward solve; its cotangent is the adjoint.
 
     Returns:
         The solution; its value is `(64, 10)`.
@@ -130,7 +128,6 @@ def classifier(
         rtol=inner.tolerance,
         gradient=gradient or how,
         receipt=receipt,
-        start=start,
     )
 
 
@@ -151,11 +148,11 @@ def build(config: Config) -> Experiment:
     def first(distilled):
         return jnp.zeros((PIXELS, CLASSES), distilled.images.dtype)
 
-    def loss(distilled, batch, step, key, probe, memory, adjoint):
+    def loss(distilled, batch, step, key, probe, memory):
         del step, key
         if not config.images.trained:
             distilled = jax.lax.stop_gradient(distilled)
-        found = classifier(distilled, inner, memory, receipt=probe, start=adjoint)
+        found = classifier(distilled, inner, memory, receipt=probe)
         value = cross_entropy(found.value, *batch)
         metrics = {
             "inner_iterations": jnp.asarray(found.stats["iterations"]),
@@ -193,7 +190,6 @@ def build(config: Config) -> Experiment:
         probe=Receipt.zeros(),
         read_probe=read_receipt("backward"),
         memory=first,
-        adjoint=first,
     )
 
 

@@ -7,7 +7,7 @@ gradient descent), Torres et al. 2024 (spectral optimal transport).
 
 import functools as ft
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, cast, Literal
 
 import equinox as eqx
 import jax
@@ -181,7 +181,7 @@ def _report(results: Results, report: Report, *, init: Any) -> None:
     models = {
         name: trained_model(init, arm.lane()) for name, arm in results.arms.items()
     }
-    sound = next(iter(results.arms.values())).config.sound
+    sound = cast(Config, next(iter(results.arms.values())).config).sound
     render = ft.partial(sounds, harmonics=sound.harmonics)
     landscape = {
         kind: distances(kind) for kind in ("transport", "spectral", "waveform")

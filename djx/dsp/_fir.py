@@ -53,8 +53,8 @@ def filtered_frames(
     if bands < 2:
         raise ValueError(f"a filter has two bands or more, not {bands}")
     taps = 2 * (bands - 1)
-    size = scipy.fft.next_fast_len(hop + taps, real=True)
-    size += size % 2  # so that only the first and the last bin stand alone
+    # Even, so that only the first and the last bin stand alone.
+    size = 2 * int(scipy.fft.next_fast_len(-(-(hop + taps) // 2), real=True) or 1)
     responses = _responses(bands, size).astype(audio.dtype)
     times = np.full(size // 2 + 1, 2.0, audio.dtype)
     times[[0, -1]] = 1

@@ -100,7 +100,10 @@ def find(
             """To a residual that the condition known so far says is small enough."""
             told, rounds, worst = carry
             sure = jnp.where(jnp.isfinite(told.condition), told.condition, 1)
-            goal = jnp.maximum(limit / (10 * jnp.maximum(sure, 1)), 2 * unit)
+            goal = limit / (10 * jnp.maximum(sure, 1))
+            # Where the start was good enough, nothing is known of the condition yet.
+            stuck = (rounds > 0) & ~jnp.isfinite(told.condition)
+            goal = jnp.maximum(jnp.where(stuck, told.residual / 100, goal), 2 * unit)
             found: Iterated = method(
                 product,
                 rhs,
@@ -111,6 +114,8 @@ def find(
             )
             bound = jnp.fmax(found.condition, told.condition)
             left = residual_of(found.x)
+            # At the level of rounding no method would know more.
+            bound = jnp.where((left <= 4 * unit) & jnp.isnan(bound), 1, bound)
             error = left * jnp.where(
                 jnp.isfinite(bound), jnp.maximum(bound, 1), jnp.inf
             )

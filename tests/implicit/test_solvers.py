@@ -389,6 +389,33 @@ def test_warm_started_adjoints_save_iterations(x64):
     np.testing.assert_allclose(recovered, slope, rtol=1e-6)
 
 
+@pytest.mark.parametrize("linear", ["cg", "gmres"])
+@pytest.mark.parametrize("off", [0.0, 1e-12, 1e-9, 1e-5, 1.0])
+def test_a_start_that_is_good_enough_is_no_failure(x64, linear, off):
+    rng = np.random.default_rng(6)
+    factor = rng.normal(size=(30, 30))
+    A = jnp.asarray(factor @ factor.T / 30 + np.eye(30))
+    v, along = jnp.asarray(rng.normal(size=(2, 30)))
+    exact = np.linalg.solve(A, v)
+
+    def loss(b, receipt, start):
+        x = argmin(
+            lambda x: x @ A @ x / 2 - b @ x,
+            jnp.zeros(30),
+            gradient=Gradient(linear=linear),
+            receipt=receipt,
+            start=start,
+        )
+        return v @ x.value
+
+    begin = exact + off * along * np.linalg.norm(exact)
+    b = jnp.ones(30)
+    slope, told = jax.grad(loss, (0, 1))(b, Receipt.zeros(), begin)
+    assert told.failed == 0
+    true = np.linalg.norm(slope - exact) / np.linalg.norm(exact)
+    assert true < 1.5e-8 and told.error < 1.5e-8 and true < 10 * told.error + 1e-14
+
+
 def test_adjoints_of_many_lanes(x64):
     rng = np.random.default_rng(5)
     A = jnp.asarray(rng.normal(size=(4, 3, 3)) + 4 * np.eye(3))
