@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 import signal
 import subprocess
@@ -78,8 +77,7 @@ def test_killed_and_resumed_gives_the_same_digests_again(finished, tmp_path):
     path, results, _ = finished
     command = [sys.executable, "-m", "experiments.run", str(path)]
     command += ["--out", str(tmp_path / "cut"), "train.checkpoint.every_seconds=0.5"]
-    cache = os.environ | {"DJX_CACHE_DIR": str(tmp_path / "cache")}
-    kwargs = {"cwd": ROOT, "env": cache, "text": True}
+    kwargs = {"cwd": ROOT, "text": True}
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, **kwargs)
     deadline = time.monotonic() + 10 * results.spec.common.budget_seconds
     while not list((tmp_path / "cut").glob("checkpoints/*/[0-9]*")):
