@@ -3,7 +3,17 @@
 Sixteen sounds of four seconds at 16 kHz.
 """
 
-from .diffeq_calls import agreement, command_line, least, Options, Part, ratio, repeated
+from . import record
+from .diffeq_calls import (
+    agreement,
+    command_line,
+    least,
+    Options,
+    Part,
+    per_call,
+    ratio,
+    repeated,
+)
 from .harness import Contestant, Isolated, race
 
 
@@ -95,6 +105,23 @@ def loss_race(options: Options):
     return [group], bars
 
 
+def stream_race(options: Options):
+    """One frame of a stream: how long a call takes, and how much sound it makes."""
+    from .dsp_problems import HOP, RATE
+    from .peers import dsp_jax
+
+    makes = {DJX: lambda: dsp_jax.stream_call(60)}
+    what = "a block of 64 samples: 60 harmonics, noise of 65 bands, two poles"
+    notes = "Alone: a call from Python renders one block of 4 ms. "
+    group, taken = _race(makes, options, what, notes, [])
+    seconds = per_call(taken[DJX])
+    bars = [
+        record.bar(f"{what}: microseconds", 1e6 * seconds, at_most=100.0),
+        record.bar(f"{what}: times real time", HOP / RATE / seconds, at_least=1.0),
+    ]
+    return [group], bars
+
+
 def parts() -> dict[str, Part]:
     """What is raced."""
     out: dict[str, Part] = {}
@@ -106,7 +133,7 @@ def parts() -> dict[str, Part]:
                 return harmonics_race(harmonics, gradient, options)
 
             out[name] = part
-    return out | {"noise": noise_race, "loss": loss_race}
+    return out | {"noise": noise_race, "loss": loss_race, "stream": stream_race}
 
 
 if __name__ == "__main__":

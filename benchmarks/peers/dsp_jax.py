@@ -4,9 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from djx.dsp import FilteredNoise, Harmonic, SpectralLoss
+from djx.dsp import (
+    allpole,
+    FilteredNoise,
+    Harmonic,
+    last_outputs,
+    SpectralLoss,
+)
 
-from ..dsp_problems import Controls, HOP, noise_controls, RATE, sound_pairs
+from ..dsp_problems import BANDS, Controls, HOP, noise_controls, RATE, sound_pairs
 
 
 def djx_harmonics(f0, amplitudes):
@@ -64,6 +70,34 @@ def noise_call():
 
     def call():
         return jax.block_until_ready(compiled(magnitudes, keys, weights))
+
+    return call, lambda result: {}
+
+
+def stream_call(harmonics: int):
+    """`make` of a block of a voice: harmonics and noise through an all-pole filter."""
+    voice, breath = Harmonic(RATE, HOP), FilteredNoise()
+    f0, amplitudes = jnp.full(1, 220.0), jnp.full((1, harmonics), 1 / harmonics)
+    magnitudes, poles = jnp.full((1, BANDS), 0.01), jnp.asarray([-1.5, 0.8])
+
+    @jax.jit
+    def step(state, f0, amplitudes, magnitudes):
+        tone, noise, past = state
+        tone, sound = voice.step(tone, f0, amplitudes)
+        noise, hiss = breath.step(noise, magnitudes)
+        out = allpole(sound + hiss, poles, past)
+        return (tone, noise, last_outputs(out, past)), out
+
+    start = (
+        voice.init(f0[0], amplitudes[0]),
+        breath.init(key=jax.random.key(0)),
+        jnp.zeros(2),
+    )
+    held = [start]
+
+    def call():
+        held[0], out = step(held[0], f0, amplitudes, magnitudes)
+        return jax.block_until_ready(out)
 
     return call, lambda result: {}
 

@@ -1,20 +1,25 @@
 """Synthesis and analysis of sound, differentiable and in streams."""
 
 from ._allpole import allpole as allpole, last_outputs as last_outputs
-from ._fir import (
-    FilteredNoise as FilteredNoise,
-    FilterState as FilterState,
-    FrequencyFilter as FrequencyFilter,
-    NoiseState as NoiseState,
-    white_noise as white_noise,
+from ._controls import (
+    exp_sigmoid as exp_sigmoid,
+    harmonic_amplitudes as harmonic_amplitudes,
 )
+from ._fir import FilterState as FilterState, FrequencyFilter as FrequencyFilter
 from ._harmonic import (
     Harmonic as Harmonic,
     HarmonicState as HarmonicState,
     nyquist_gain as nyquist_gain,
 )
 from ._harmonic_sum import harmonic_sum as harmonic_sum
+from ._loudness import a_weighting as a_weighting, loudness_db as loudness_db
+from ._noise import (
+    FilteredNoise as FilteredNoise,
+    NoiseState as NoiseState,
+    white_noise as white_noise,
+)
 from ._phase import frame_phases as frame_phases
 from ._spectral_loss import SpectralLoss as SpectralLoss
 from ._stft import stft as stft
 from ._transport import SpectralTransport as SpectralTransport
+from ._yin import Pitch as Pitch, yin as yin

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..core import bind, Operation
-from ._rows import unknown_to_compilers
+from ..core import bind
+from ._rows import Lanes, unknown_to_compilers
 
 
 BLOCK = 64  # samples
@@ -70,7 +70,7 @@ def last_outputs(
     return jnp.concatenate([output[::-1], past])[: past.shape[0]]
 
 
-class _AllPole(Operation):
+class _AllPole(Lanes):
     """Of (..., samples, order), (..., samples) and (..., order) arrays."""
 
     def run(self, a, x, past):
@@ -92,16 +92,6 @@ class _AllPole(Operation):
 
         out = jax.lax.platform_dependent(*rows, cpu=one_by_one, default=at_once)
         return [out.reshape(x.shape)]
-
-    def expanded(self, size, dims, arrays):
-        """One more leading axis."""
-        moved = [
-            jnp.broadcast_to(array, (size, *array.shape))
-            if dim is None
-            else jnp.moveaxis(array, dim, 0)
-            for array, dim in zip(arrays, dims, strict=True)
-        ]
-        return self, moved, [0] * len(arrays), 0
 
     def linearised(self, active, primals):
         """dy[n] = dx[n] - sum_k da[n, k] y[n - k] - sum_k a[n, k] dy[n - k]."""

@@ -4,11 +4,10 @@ import functools as ft
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.fft
-from jaxtyping import Array, Float, Integer, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from ._frames import check_rate, floating, joined
 from ._rows import by_rows
@@ -194,87 +193,3 @@ class FrequencyFilter(eqx.Module):
             missing = self.hop - part.shape[1]
             out = out + jnp.pad(part, [(0, 0), (0, missing)])
         return FilterState(frames[count:]), out.reshape(-1)
-
-
-def white_noise(
-    key: PRNGKeyArray, first: Integer[Array, ""] | int, frames: int, hop: int
-) -> Float[Array, " frames*hop"]:
-    """Uniform noise in [-1, 1): a function of the key and of where it is.
-
-    Args:
-        key: of one stream.
-        first: number of the first frame.
-        frames: how many.
-        hop: samples in a frame.
-
-    Returns:
-        The samples; those of a frame depend on nothing but the key and its number.
-    """
-    numbers = jnp.asarray(first) + jnp.arange(frames)
-
-    def of_frame(number):
-        own = jax.random.fold_in(key, number)
-        return jax.random.uniform(own, (hop,), minval=-1.0, maxval=1.0)
-
-    return jax.vmap(of_frame)(numbers).reshape(-1)
-
-
-class NoiseState(NamedTuple):
-    """Where a stream of noise stands."""
-
-    key: PRNGKeyArray
-    frame: Integer[Array, ""]
-    filter: FilterState
-
-
-class FilteredNoise(eqx.Module):
-    """White noise through a filter whose magnitudes change from frame to frame.
-
-    Attributes:
-        filter: the filter.
-    """
-
-    filter: FrequencyFilter = FrequencyFilter()
-
-    def __call__(
-        self, magnitudes: Float[Array, "frames bands"], *, key: PRNGKeyArray
-    ) -> Float[Array, " frames*hop"]:
-        """The whole sound.
-
-        Args:
-            magnitudes: at frames.
-            key: of the noise.
-
-        Returns:
-            Samples.
-        """
-        noise = white_noise(key, 0, len(magnitudes), self.filter.hop)
-        return self.filter(noise, magnitudes)
-
-    def init(self, *, key: PRNGKeyArray) -> NoiseState:
-        """A stream that begins.
-
-        Args:
-            key: of the noise.
-
-        Returns:
-            The state.
-        """
-        return NoiseState(key, jnp.zeros((), jnp.int32), self.filter.init())
-
-    def step(
-        self, state: NoiseState, magnitudes: Float[Array, "frames bands"]
-    ) -> tuple[NoiseState, Float[Array, " frames*hop"]]:
-        """The next samples, late by `filter.delay`.
-
-        Args:
-            state: of the stream.
-            magnitudes: at some frames.
-
-        Returns:
-            The state after them, and their samples.
-        """
-        count = len(magnitudes)
-        noise = white_noise(state.key, state.frame, count, self.filter.hop)
-        filtering, out = self.filter.step(state.filter, noise, magnitudes)
-        return NoiseState(state.key, state.frame + count, filtering), out

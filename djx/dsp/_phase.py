@@ -46,7 +46,7 @@ def frame_phases(
     """
     f0_hz = jnp.asarray(f0_hz)
     left, right = f0_hz[:-1], f0_hz[1:]
-    unit = 1 / Fraction(sample_rate)
+    unit = 1 / Fraction(float(sample_rate))
     ahead = _cycles(left, unit * (hop + 1) / 2)
     ahead = ahead + _cycles(right, unit * (hop - 1) / 2)
     total = jnp.cumsum(ahead, dtype=ahead.dtype)

@@ -44,7 +44,21 @@ def by_rows(
     return bind(_Rows(function, rows, pull, pull_rows or rows), *arrays)
 
 
-class _Rows(Operation):
+class Lanes(Operation):
+    """An operation whose arguments and results all take further leading axes."""
+
+    def expanded(self, size, dims, arrays):
+        """One more leading axis."""
+        moved = [
+            jnp.broadcast_to(a, (size, *a.shape))
+            if d is None
+            else jnp.moveaxis(a, d, 0)
+            for a, d in zip(arrays, dims, strict=True)
+        ]
+        return self, moved, [0] * len(arrays), 0
+
+
+class _Rows(Lanes):
     def __init__(self, function: Function, rows: int, pull: Any, pull_rows: int):
         self.function, self.rows = function, rows
         self.pull, self.pull_rows = pull or self._derived, pull_rows
@@ -57,16 +71,6 @@ class _Rows(Operation):
 
     def reference(self, *arrays):
         return list(self.function(*arrays))
-
-    def expanded(self, size, dims, arrays):
-        """One more leading axis."""
-        moved = [
-            jnp.broadcast_to(a, (size, *a.shape))
-            if d is None
-            else jnp.moveaxis(a, d, 0)
-            for a, d in zip(arrays, dims, strict=True)
-        ]
-        return self, moved, [0] * len(arrays), 0
 
     def linearised(self, active, primals):
         results = bind(self, *primals)
