@@ -61,3 +61,10 @@ def sound_pairs() -> tuple[np.ndarray, np.ndarray]:
     """Sounds to be compared."""
     pair = np.random.default_rng(2).normal(size=(2, BATCH, FRAMES * HOP))
     return pair[0].astype(np.float32), pair[1].astype(np.float32)
+
+
+def room() -> np.ndarray:
+    """A second of an impulse response."""
+    noise = np.random.default_rng(3).normal(size=RATE)
+    falling = noise * np.exp(-np.log(1000) * np.arange(RATE) / (0.5 * RATE))
+    return (falling / np.linalg.norm(falling)).astype(np.float32)

@@ -91,6 +91,20 @@ def noise_race(options: Options):
     return [group], [ratio(taken, TORCH, DJX, what, at_least=2.5)]
 
 
+def reverb_race(options: Options):
+    """Convolution with a second of a room, with the gradients by sounds and room."""
+    from .peers import dsp_jax, dsp_torch
+
+    makes = {DJX: dsp_jax.reverb_call, TORCH: dsp_torch.reverb_call}
+    what = "reverberation of 1 s, gradient"
+    group, taken = _race(makes, options, what, "", ["gradient"])
+    bars = [
+        ratio(taken, TORCH, DJX, what, at_least=2.5),
+        agreement(taken, ("gradient",), what, at_most=1e-4),
+    ]
+    return [group], bars
+
+
 def loss_race(options: Options):
     """The spectral loss at six sizes, with the gradient by one of the sounds."""
     from .peers import dsp_jax, dsp_torch
@@ -133,7 +147,12 @@ def parts() -> dict[str, Part]:
                 return harmonics_race(harmonics, gradient, options)
 
             out[name] = part
-    return out | {"noise": noise_race, "loss": loss_race, "stream": stream_race}
+    return out | {
+        "noise": noise_race,
+        "reverb": reverb_race,
+        "loss": loss_race,
+        "stream": stream_race,
+    }
 
 
 if __name__ == "__main__":

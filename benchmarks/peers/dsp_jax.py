@@ -6,13 +6,14 @@ import numpy as np
 
 from djx.dsp import (
     allpole,
+    convolve,
     FilteredNoise,
     Harmonic,
     last_outputs,
     SpectralLoss,
 )
 
-from ..dsp_problems import BANDS, Controls, HOP, noise_controls, RATE, sound_pairs
+from ..dsp_problems import BANDS, Controls, HOP, noise_controls, RATE, room, sound_pairs
 
 
 def djx_harmonics(f0, amplitudes):
@@ -72,6 +73,23 @@ def noise_call():
         return jax.block_until_ready(compiled(magnitudes, keys, weights))
 
     return call, lambda result: {}
+
+
+def reverb_call():
+    """`make` of a reverberation with the gradients of a linear loss."""
+    audio, weights = map(jnp.asarray, sound_pairs())
+
+    def loss(audio, impulse, weights):
+        wet = jax.vmap(convolve, (0, None, None))(audio, impulse, "head")
+        return jnp.vdot(wet, weights)
+
+    compiled = jax.jit(jax.grad(loss, (0, 1)))
+    impulse = jnp.asarray(room())
+
+    def call():
+        return jax.block_until_ready(compiled(audio, impulse, weights))
+
+    return call, lambda result: {"gradient": float(jnp.linalg.norm(result[1]))}
 
 
 def stream_call(harmonics: int):

@@ -14,6 +14,7 @@ from ..dsp_problems import (
     HOP,
     noise_controls,
     RATE,
+    room,
     SIZES,
     sound_pairs,
 )
@@ -97,6 +98,22 @@ def noise_call():
         return torch.autograd.grad(torch.sum(sound * weights), [magnitudes])
 
     return call, lambda result: {}
+
+
+def reverb_call():
+    """`make` of a reverberation with the gradients of a linear loss."""
+    one_thread()
+    audio, weights = (torch.tensor(c) for c in sound_pairs())
+    impulse = torch.tensor(room()).requires_grad_()
+    audio.requires_grad_()
+    size = 1 << (audio.shape[1] + len(impulse) - 2).bit_length()
+
+    def call():
+        spectrum = torch.fft.rfft(audio, size) * torch.fft.rfft(impulse, size)
+        wet = torch.fft.irfft(spectrum, size)[:, : audio.shape[1]]
+        return torch.autograd.grad(torch.sum(wet * weights), [audio, impulse])
+
+    return call, lambda result: {"gradient": float(torch.linalg.norm(result[1]))}
 
 
 def spectral_loss(audio, target):

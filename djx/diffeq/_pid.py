@@ -5,8 +5,9 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
-import optimistix as optx
 from jaxtyping import PyTree
+
+from ._norm import quick
 
 
 def pid_decision(
@@ -48,8 +49,7 @@ def pid_decision(
         b = jnp.where(jnp.any(jnp.isnan(b)), a, b)
         return e / (c.atol + jnp.maximum(jnp.abs(a), jnp.abs(b)) * c.rtol)
 
-    norm = _rms if c.norm is optx.rms_norm else c.norm
-    scaled = norm(jax.tree.map(scale, error, y0, y1))
+    scaled = quick(c.norm)(jax.tree.map(scale, error, y0, y1))
     keep = scaled < 1
     if c.dtmin is not None:
         keep = keep | at_least
@@ -84,14 +84,6 @@ def pid_decision(
         at_least,
     )
     return keep, start, start + h.astype(t1.dtype), state, gave_up
-
-
-def _rms(tree):
-    # `optimistix.rms_norm` is a dot product, into which XLA does not fuse what is
-    # normed, and of many lanes a batched one.
-    leaves = jax.tree.leaves(tree)
-    total = sum(jnp.sum(jnp.real(leaf * jnp.conj(leaf))) for leaf in leaves)
-    return jnp.sqrt(total / max(sum(leaf.size for leaf in leaves), 1))
 
 
 def _power(value, exponent):

@@ -11,6 +11,8 @@ import jax.random as jr
 import optimistix as optx
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ._norm import quick
+
 
 Field = Callable[[Any, PyTree, Any], PyTree]
 Integrand = Callable[[Field, PyTree, Any, PyTree, Any], Any]
@@ -194,7 +196,7 @@ class _StateNorm(eqx.Module):
     norm: Callable[[PyTree], Any]
 
     def __call__(self, state):
-        return self.norm(state[0])
+        return quick(self.norm)(state[0])
 
 
 class _FieldWithIntegrals(eqx.Module):

@@ -5,6 +5,13 @@ from ._controls import (
     exp_sigmoid as exp_sigmoid,
     harmonic_amplitudes as harmonic_amplitudes,
 )
+from ._convolution import (
+    Convolution as Convolution,
+    ConvolutionState as ConvolutionState,
+    convolve as convolve,
+    decaying_noise as decaying_noise,
+    reverberated as reverberated,
+)
 from ._fir import FilterState as FilterState, FrequencyFilter as FrequencyFilter
 from ._harmonic import (
     Harmonic as Harmonic,

@@ -11,7 +11,7 @@ from ._rows import Lanes, unknown_to_compilers
 
 
 BLOCK = 64  # samples
-UNROLL = 8  # samples of one turn of the innermost loop
+UNROLL = 2  # samples of one turn of the innermost loop
 
 
 def allpole(
