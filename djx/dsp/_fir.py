@@ -13,7 +13,8 @@ from ._frames import check_rate, floating, joined
 from ._rows import by_rows
 
 
-ROWS = 64
+ROWS = 16  # frames of a block: one frame of a stream costs as many
+BACKWARD_ROWS = 64
 
 
 @ft.lru_cache
@@ -76,7 +77,9 @@ def filtered_frames(
         together = spectrum.real * of_g.real + spectrum.imag * of_g.imag
         return [d_audio, (together * times) @ responses.T / size]
 
-    (out,) = by_rows(of_rows, audio, magnitudes, rows=ROWS, pull=pull)
+    (out,) = by_rows(
+        of_rows, audio, magnitudes, rows=ROWS, pull=pull, pull_rows=BACKWARD_ROWS
+    )
     return out
 
 

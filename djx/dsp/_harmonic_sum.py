@@ -13,7 +13,7 @@ from ._waves import cosine, cosine_of_multiple, sine_of_multiple
 
 GROUP = 32  # harmonics of one recurrence: rounding grows with their number
 INLINE = 4  # groups up to which they make one expression
-ROWS = 32  # frames of a block
+ROWS = 8  # frames of a block: one frame of a stream costs as many
 BACKWARD_ROWS = 128  # the same for gradients: the sines of one harmonic fit a cache
 
 
