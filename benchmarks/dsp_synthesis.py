@@ -3,6 +3,8 @@
 Sixteen sounds of four seconds at 16 kHz.
 """
 
+import functools
+
 from . import record
 from .diffeq_calls import (
     agreement,
@@ -81,41 +83,28 @@ def harmonics_race(harmonics: int, gradient: bool, options: Options):
     return [group], bars
 
 
-def noise_race(options: Options):
-    """Noise through filters of 65 bands, with the gradient by their magnitudes."""
+PAIRS = {
+    # The same calls of djx and torch: a title, notes, and the number that has to agree.
+    "noise": ("filtered noise", "The noise is drawn in each call. ", None),
+    "reverb": ("reverberation of 1 s", "", "gradient"),
+    "loss": ("multi-scale spectral loss", "", "loss"),
+}
+
+
+def pair_race(kind: str, options: Options):
+    """Djx and torch, with the gradient."""
     from .peers import dsp_jax, dsp_torch
 
-    makes = {DJX: dsp_jax.noise_call, TORCH: dsp_torch.noise_call}
-    what = "filtered noise, gradient"
-    group, taken = _race(makes, options, what, "The noise is drawn in each call. ", [])
-    return [group], [ratio(taken, TORCH, DJX, what, at_least=2.5)]
-
-
-def reverb_race(options: Options):
-    """Convolution with a second of a room, with the gradients by sounds and room."""
-    from .peers import dsp_jax, dsp_torch
-
-    makes = {DJX: dsp_jax.reverb_call, TORCH: dsp_torch.reverb_call}
-    what = "reverberation of 1 s, gradient"
-    group, taken = _race(makes, options, what, "", ["gradient"])
-    bars = [
-        ratio(taken, TORCH, DJX, what, at_least=2.5),
-        agreement(taken, ("gradient",), what, at_most=1e-4),
-    ]
-    return [group], bars
-
-
-def loss_race(options: Options):
-    """The spectral loss at six sizes, with the gradient by one of the sounds."""
-    from .peers import dsp_jax, dsp_torch
-
-    makes = {DJX: dsp_jax.loss_call, TORCH: dsp_torch.loss_call}
-    what = "multi-scale spectral loss, gradient"
-    group, taken = _race(makes, options, what, "", ["loss"])
-    bars = [
-        ratio(taken, TORCH, DJX, what, at_least=2.5),
-        agreement(taken, ("loss",), what, at_most=1e-4),
-    ]
+    title, notes, number = PAIRS[kind]
+    makes = {
+        name: getattr(peer, f"{kind}_call")
+        for name, peer in ((DJX, dsp_jax), (TORCH, dsp_torch))
+    }
+    what = f"{title}, gradient"
+    group, taken = _race(makes, options, what, notes, [number] if number else [])
+    bars = [ratio(taken, TORCH, DJX, what, at_least=2.5)]
+    if number:
+        bars.append(agreement(taken, (number,), what, at_most=1e-4))
     return [group], bars
 
 
@@ -143,16 +132,10 @@ def parts() -> dict[str, Part]:
         for gradient in (False, True):
             name = f"harmonics-{harmonics}-{'gradient' if gradient else 'forward'}"
 
-            def part(options, harmonics=harmonics, gradient=gradient):
-                return harmonics_race(harmonics, gradient, options)
-
-            out[name] = part
-    return out | {
-        "noise": noise_race,
-        "reverb": reverb_race,
-        "loss": loss_race,
-        "stream": stream_race,
-    }
+            out[name] = functools.partial(harmonics_race, harmonics, gradient)
+    for kind in PAIRS:
+        out[kind] = functools.partial(pair_race, kind)
+    return out | {"stream": stream_race}
 
 
 if __name__ == "__main__":

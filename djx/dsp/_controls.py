@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._harmonic import nyquist_gain
+from ._harmonic import harmonic_gains
 
 
 def exp_sigmoid(
@@ -49,8 +49,7 @@ def harmonic_amplitudes(
         Amplitudes whose sum is `amplitude`; zero where no harmonic is below half the
         sample rate.
     """
-    numbers = jnp.arange(1, distribution.shape[1] + 1, dtype=f0_hz.dtype)
-    heard = distribution * nyquist_gain(f0_hz[:, None] * numbers, sample_rate)
+    heard = distribution * harmonic_gains(f0_hz, distribution.shape[1], sample_rate)
     total = jnp.sum(heard, 1, keepdims=True)
     shares = jnp.where(total > 0, heard / jnp.where(total > 0, total, 1), 0)
     return amplitude[:, None] * shares

@@ -5,11 +5,12 @@ from typing import Literal, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import scipy.fft
 from jaxtyping import Array, Complex, Float
 
 from ..core.errors import did_you_mean
+from ._frames import check_hop
 from ._rows import by_rows
+from ._stft import fast_size
 
 
 MODES = ("full", "head", "valid")
@@ -51,7 +52,7 @@ def convolve(
     }[mode]
     if first == last:
         return jnp.zeros(0, jnp.result_type(audio, impulse))
-    size = 2 * int(scipy.fft.next_fast_len(-(-full // 2), real=True) or 1)
+    size = fast_size(full)
 
     def of_rows(audio, impulse):
         product = jnp.fft.rfft(audio, size) * jnp.fft.rfft(impulse, size)
@@ -97,8 +98,7 @@ class Convolution(eqx.Module):
     hop: int = eqx.field(static=True, default=64)
 
     def __check_init__(self):
-        if self.hop < 1:
-            raise ValueError(f"hop={self.hop}: a block has a sample or more")
+        check_hop(self.hop)
 
     def __call__(self, audio: Float[Array, " samples"]) -> Float[Array, " samples"]:
         """The whole, as long as what came in.

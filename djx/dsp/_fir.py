@@ -6,11 +6,11 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 from jaxtyping import Array, Float
 
-from ._frames import check_rate, floating, joined
+from ._frames import check_hop, floating, joined
 from ._rows import by_rows
+from ._stft import fast_size
 
 
 ROWS = 16  # frames of a block: one frame of a stream costs as many
@@ -53,8 +53,7 @@ def filtered_frames(
     if bands < 2:
         raise ValueError(f"a filter has two bands or more, not {bands}")
     taps = 2 * (bands - 1)
-    # Even, so that only the first and the last bin stand alone.
-    size = 2 * int(scipy.fft.next_fast_len(-(-(hop + taps) // 2), real=True) or 1)
+    size = fast_size(hop + taps)
     responses = _responses(bands, size).astype(audio.dtype)
     times = np.full(size // 2 + 1, 2.0, audio.dtype)
     times[[0, -1]] = 1
@@ -105,7 +104,7 @@ class FrequencyFilter(eqx.Module):
     bands: int = eqx.field(static=True, default=65)
 
     def __check_init__(self):
-        check_rate(float("inf"), self.hop)
+        check_hop(self.hop)
         if self.bands < 2:
             raise ValueError(f"bands={self.bands}: a filter has two or more")
 

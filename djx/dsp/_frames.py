@@ -50,7 +50,16 @@ def check_rate(sample_rate: float, hop: int) -> None:
     """
     if not sample_rate > 0:
         raise ValueError(f"sample_rate={sample_rate}: has to be positive, in Hz")
-    if hop < 1 or hop != int(hop):
-        raise ValueError(f"hop={hop}: a frame has a whole number of samples")
+    check_hop(hop)
     if hop + 1 >= 2 * sample_rate:
         raise ValueError(f"hop={hop}: a frame is shorter than two seconds")
+
+
+def check_hop(hop: int) -> None:
+    """Whether a frame has samples.
+
+    Raises:
+        ValueError: if not.
+    """
+    if hop < 1 or hop != int(hop):
+        raise ValueError(f"hop={hop}: a frame has a whole number of samples")

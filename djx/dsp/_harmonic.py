@@ -112,11 +112,18 @@ class Harmonic(eqx.Module):
 
     def _heard(self, f0_hz, amplitudes):
         """Amplitudes below the Nyquist frequency."""
-        numbers = jnp.arange(1, amplitudes.shape[1] + 1, dtype=f0_hz.dtype)
-        gain = nyquist_gain(f0_hz[:, None] * numbers, self.sample_rate)
+        gain = harmonic_gains(f0_hz, amplitudes.shape[1], self.sample_rate)
         # Integers carry no NaN; amplitudes do.
         fine = jnp.isfinite(f0_hz)[:, None]
         return jnp.where(fine, amplitudes * gain, jnp.nan)
+
+
+def harmonic_gains(
+    f0_hz: Float[Array, " frames"], count: int, sample_rate: float
+) -> Float[Array, "frames harmonics"]:
+    """`nyquist_gain` of the first harmonics."""
+    numbers = jnp.arange(1, count + 1, dtype=f0_hz.dtype)
+    return nyquist_gain(f0_hz[:, None] * numbers, sample_rate)
 
 
 def nyquist_gain(

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._stft import check_sizes, framed, hann
+from ._stft import hann, power, stft
 
 
 def a_weighting(frequency_hz: np.ndarray) -> np.ndarray:
@@ -55,11 +55,9 @@ def loudness_db(
     Raises:
         ValueError: where the hop does not divide the size.
     """
-    check_sizes(fft_size, hop)
     count = -(-audio.shape[0] // hop)
-    frames = framed(jnp.pad(audio, (fft_size // 2, 0)), fft_size, hop)[:count]
+    spectrum = stft(jnp.pad(audio, (fft_size // 2, 0)), fft_size, hop)[:count]
     window = hann(fft_size, audio.dtype)
-    spectrum = jnp.fft.rfft(frames * window)
     bins = np.arange(fft_size // 2 + 1) * (sample_rate / fft_size)
     # Bins but the first and the last stand for two; a sine's mean square is a half.
     counted = np.full(len(bins), 2.0)
@@ -68,5 +66,4 @@ def loudness_db(
     weights = (weights / (fft_size * np.sum(window.astype(float) ** 2))).astype(
         audio.dtype
     )
-    power = (spectrum.real**2 + spectrum.imag**2) @ weights
-    return 10 * jnp.log10(power + 10 ** (least_db / 10))
+    return 10 * jnp.log10(power(spectrum) @ weights + 10 ** (least_db / 10))

@@ -16,14 +16,14 @@ from jaxtyping import Array
 from ..core import bind, Operation
 
 
-Function = Callable[..., Sequence[Array]]
+Function = Callable[..., list[Array]]
 
 
 def by_rows(
     function: Function,
     *arrays: Array,
     rows: int,
-    pull: Callable[[Sequence[Array], Sequence[Array]], Sequence[Array]] | None = None,
+    pull: Callable[[Sequence[Array], Sequence[Array]], list[Array]] | None = None,
     pull_rows: int | None = None,
 ) -> list[Array]:
     """Applies a function of rows, that works on each row by itself, in blocks.
@@ -64,7 +64,7 @@ class _Rows(Lanes):
         self.pull, self.pull_rows = pull or self._derived, pull_rows
 
     def _derived(self, arrays, cotangents):
-        return jax.vjp(lambda *a: list(self.function(*a)), *arrays)[1](list(cotangents))
+        return list(jax.vjp(self.function, *arrays)[1](list(cotangents)))
 
     def run(self, *arrays):
         return _in_blocks(self.function, arrays, self.rows)
@@ -97,8 +97,7 @@ class _Tangent(_Rows):
 
         def function(*arrays):
             count = len(arrays) // 2
-            plain = lambda *a: list(of.function(*a))  # noqa: E731
-            return jax.jvp(plain, arrays[:count], arrays[count:])[1]
+            return jax.jvp(of.function, arrays[:count], arrays[count:])[1]
 
         super().__init__(function, of.rows, None, of.rows)
 
@@ -113,7 +112,7 @@ class _Tangent(_Rows):
         ]
 
         def function(*arrays):
-            return list(of.pull(arrays[:count], arrays[count:]))
+            return of.pull(arrays[:count], arrays[count:])
 
         out = bind(_Rows(function, of.pull_rows, None, of.rows), *primals, *whole)
         wanted = zip(out, linear[count:], strict=True)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.errors import did_you_mean
-from ._stft import check_sizes, framed, hann, unframed
+from ._stft import check_pair, check_sizes, hann, power, stft, unframed
 
 
 EPSILON = 1e-5  # below which logarithms of magnitudes are flat
@@ -72,10 +72,7 @@ class SpectralLoss(eqx.Module):
         Raises:
             ValueError: where the sounds are not equally long.
         """
-        if audio.shape != target.shape or audio.ndim != 1:
-            raise ValueError(
-                f"two sounds of as many samples, not {audio.shape} and {target.shape}"
-            )
+        check_pair(audio, target)
         return _distance(self, audio, target)
 
     def of_magnitudes(
@@ -141,12 +138,11 @@ def _value(loss: SpectralLoss, audio, target):
 
 
 def _spectrum(audio, size: int):
-    return jnp.fft.rfft(framed(audio, size, size // 4) * hann(size, audio.dtype))
+    return stft(audio, size, size // 4)
 
 
 def _size(spectrum):
-    # Sound is far from overflow, and the library's absolute value guards against it.
-    return jnp.sqrt(spectrum.real**2 + spectrum.imag**2)
+    return jnp.sqrt(power(spectrum))
 
 
 @jax.custom_vjp

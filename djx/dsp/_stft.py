@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import scipy.fft
 from jaxtyping import Array, Complex, Float
 
 
@@ -80,3 +81,28 @@ def stft(
     check_sizes(fft_size, hop)
     frames = framed(audio, fft_size, hop)
     return jnp.fft.rfft(frames * hann(fft_size, audio.dtype))
+
+
+def power(spectrum: Complex[Array, "..."]) -> Float[Array, "..."]:
+    """|X|^2. Sound is far from overflow, against which absolute values guard."""
+    return spectrum.real**2 + spectrum.imag**2
+
+
+def fast_size(samples: int) -> int:
+    """An even size of transforms that are quick, so many samples or more.
+
+    It is even so that only the first and the last bin stand alone.
+    """
+    return 2 * int(scipy.fft.next_fast_len(-(-samples // 2), real=True) or 1)
+
+
+def check_pair(audio: Array, target: Array) -> None:
+    """Whether two sounds are equally long.
+
+    Raises:
+        ValueError: if not.
+    """
+    if audio.shape != target.shape or audio.ndim != 1:
+        raise ValueError(
+            f"two sounds of as many samples, not {audio.shape} and {target.shape}"
+        )

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._stft import check_sizes, framed, hann
+from ._stft import check_pair, check_sizes, power, stft
 
 
 class SpectralTransport(eqx.Module):
@@ -48,21 +48,16 @@ class SpectralTransport(eqx.Module):
         Raises:
             ValueError: where the sounds are not equally long.
         """
-        if audio.shape != target.shape or audio.ndim != 1:
-            raise ValueError(
-                f"two sounds of as many samples, not {audio.shape} and {target.shape}"
-            )
+        check_pair(audio, target)
         if audio.shape[0] == 0:
             return jnp.zeros((), audio.dtype)
         gap = jnp.cumsum(self._distribution(audio) - self._distribution(target), 1)
         return jnp.mean(jnp.abs(gap))
 
     def _distribution(self, audio) -> Float[Array, "frames bins"]:
-        frames = framed(audio, self.fft_size, self.hop)
-        spectrum = jnp.fft.rfft(frames * hann(self.fft_size, audio.dtype))
-        power = spectrum.real**2 + spectrum.imag**2
+        heard = power(stft(audio, self.fft_size, self.hop))
         if self.floor:
-            level = jax.lax.stop_gradient(jnp.median(power, 1, keepdims=True))
-            power = jnp.maximum(power - self.floor * level, 0)
-        total = jnp.sum(power, 1, keepdims=True)
-        return power / jnp.where(total > 0, total, 1)
+            level = jax.lax.stop_gradient(jnp.median(heard, 1, keepdims=True))
+            heard = jnp.maximum(heard - self.floor * level, 0)
+        total = jnp.sum(heard, 1, keepdims=True)
+        return heard / jnp.where(total > 0, total, 1)

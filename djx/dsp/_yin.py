@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import scipy.fft
 from jaxtyping import Array, Float
 
-from ._stft import framed
+from ._stft import fast_size, framed
 
 
 class Pitch(NamedTuple):
@@ -74,7 +73,7 @@ def yin(
 
 def _differences(frame, size: int, longest: int):
     """sum_j (x[j] - x[j + t])^2 over a window of `size`, t up to the longest lag."""
-    length = scipy.fft.next_fast_len(size + longest, real=True)
+    length = fast_size(size + longest)
     head = jnp.fft.rfft(frame[:size], length)
     product = jnp.fft.irfft(jnp.conj(head) * jnp.fft.rfft(frame, length), length)
     energy = jnp.concatenate([jnp.zeros(1, frame.dtype), jnp.cumsum(frame**2)])
