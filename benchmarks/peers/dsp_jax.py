@@ -107,8 +107,8 @@ def stream_call(harmonics: int):
         return (tone, noise, last_outputs(out, past)), out
 
     start = (
-        voice.init(f0[0], amplitudes[0]),
-        breath.init(key=jax.random.key(0)),
+        voice.init(f0, amplitudes),
+        breath.init(magnitudes, key=jax.random.key(0)),
         jnp.zeros(2),
     )
     held = [start]

@@ -13,6 +13,7 @@ from ._convolution import (
     reverberated as reverberated,
 )
 from ._fir import FilterState as FilterState, FrequencyFilter as FrequencyFilter
+from ._graph import Graph as Graph, GraphState as GraphState, Node as Node
 from ._harmonic import (
     Harmonic as Harmonic,
     HarmonicState as HarmonicState,
@@ -26,6 +27,15 @@ from ._noise import (
     white_noise as white_noise,
 )
 from ._phase import frame_phases as frame_phases
+from ._processors import (
+    DecayingRoom as DecayingRoom,
+    HarmonicControls as HarmonicControls,
+    ImpulseRoom as ImpulseRoom,
+    NoiseControls as NoiseControls,
+    NoiseRoom as NoiseRoom,
+    Room as Room,
+    Sum as Sum,
+)
 from ._spectral_loss import SpectralLoss as SpectralLoss
 from ._stft import stft as stft
 from ._transport import SpectralTransport as SpectralTransport

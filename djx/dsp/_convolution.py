@@ -111,8 +111,21 @@ class Convolution(eqx.Module):
         """
         return convolve(audio, self.impulse, "head")
 
-    def init(self) -> ConvolutionState:
-        """A stream that begins, after silence."""
+    @property
+    def delay(self) -> int:
+        """Of a stream, in samples: none."""
+        return 0
+
+    def init(self, audio: Float[Array, " _"] | None = None) -> ConvolutionState:
+        """A stream that begins, after silence.
+
+        Args:
+            audio: is not read: the response says of which type samples are.
+
+        Returns:
+            The state.
+        """
+        del audio
         partitions = -(-self.impulse.shape[0] // self.hop)
         dtype = self.impulse.dtype
         spectra = jnp.zeros((partitions, self.hop + 1), jnp.result_type(dtype, 1j))

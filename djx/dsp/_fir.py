@@ -6,7 +6,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
 from ._frames import check_hop, floating, joined
 from ._rows import by_rows
@@ -86,6 +86,8 @@ class FilterState(NamedTuple):
     """What of the last frames is still to be heard."""
 
     frames: Float[Array, "memory hop+taps"]
+    silent: Integer[Array, ""]
+    """Samples to come that are before the first one that went in."""
 
 
 class FrequencyFilter(eqx.Module):
@@ -107,6 +109,11 @@ class FrequencyFilter(eqx.Module):
         check_hop(self.hop)
         if self.bands < 2:
             raise ValueError(f"bands={self.bands}: a filter has two or more")
+
+    @property
+    def frames(self) -> dict[str, int]:
+        """Samples in a row of those arguments that are frames."""
+        return {"magnitudes": self.hop}
 
     @property
     def delay(self) -> int:
@@ -136,7 +143,9 @@ class FrequencyFilter(eqx.Module):
         quiet = jnp.zeros((memory, self.bands), magnitudes.dtype)
         silence = jnp.zeros(memory * self.hop, audio.dtype)
         _, late = self.step(
-            self.init(audio.dtype), joined(audio, silence), joined(magnitudes, quiet)
+            self.init(audio, magnitudes),
+            joined(audio, silence),
+            joined(magnitudes, quiet),
         )
         return late[self.delay : self.delay + audio.shape[0]]
 
@@ -153,17 +162,23 @@ class FrequencyFilter(eqx.Module):
                 f", not {audio.shape} and {magnitudes.shape}"
             )
 
-    def init(self, dtype=jnp.float32) -> FilterState:
+    def init(
+        self, audio: Float[Array, " _"], magnitudes: Float[Array, "_ bands"]
+    ) -> FilterState:
         """A stream that begins, after silence.
 
         Args:
-            dtype: of its samples.
+            audio: some samples, of which only the type is read.
+            magnitudes: some frames, of which only the type is read.
 
         Returns:
             The state.
         """
+        del magnitudes
         length = self.hop + 2 * self.delay
-        return FilterState(jnp.zeros((self._memory, length), dtype))
+        dtype = jnp.promote_types(audio.dtype, jnp.float32)
+        silent = jnp.asarray(self.delay, jnp.int32)
+        return FilterState(jnp.zeros((self._memory, length), dtype), silent)
 
     def step(
         self,
@@ -194,4 +209,8 @@ class FrequencyFilter(eqx.Module):
             part = part[:, back * self.hop : (back + 1) * self.hop]
             missing = self.hop - part.shape[1]
             out = out + jnp.pad(part, [(0, 0), (0, missing)])
-        return FilterState(frames[count:]), out.reshape(-1)
+        out = out.reshape(-1)
+        # What filters put before the first sample is no part of the sound.
+        out = jnp.where(jnp.arange(out.shape[0]) < state.silent, 0, out)
+        silent = jnp.maximum(state.silent - out.shape[0], 0)
+        return FilterState(frames[count:], silent), out

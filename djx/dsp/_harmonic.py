@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer
 
 from ._frames import check_rate, fade_weights, floating, joined
 from ._harmonic_sum import harmonic_sum
@@ -14,6 +14,7 @@ from ._phase import frame_phases, phase_dtype
 class HarmonicState(NamedTuple):
     """Where a stream of harmonics stands: at a frame."""
 
+    begun: Bool[Array, ""]
     phase: Integer[Array, ""]
     f0_hz: Float[Array, ""]
     amplitudes: Float[Array, " harmonics"]
@@ -41,6 +42,16 @@ class Harmonic(eqx.Module):
         check_rate(self.sample_rate, self.hop)
         fade_weights(self.fade, self.hop)
 
+    @property
+    def frames(self) -> dict[str, int]:
+        """Samples in a row of those arguments that are frames."""
+        return {"f0_hz": self.hop, "amplitudes": self.hop}
+
+    @property
+    def delay(self) -> int:
+        """Of a stream, in samples: a frame fades into the next, which has to come."""
+        return self.hop
+
     def __call__(
         self,
         f0_hz: Float[Array, " frames"],
@@ -58,33 +69,33 @@ class Harmonic(eqx.Module):
         Raises:
             ValueError: where shapes do not agree.
         """
-        f0_hz, amplitudes = floating(f0_hz), floating(amplitudes)
-        if f0_hz.ndim != 1 or amplitudes.shape[:1] != f0_hz.shape:
-            raise ValueError(
-                f"f0_hz is (frames,) and amplitudes (frames, harmonics), not "
-                f"{f0_hz.shape} and {amplitudes.shape}"
-            )
+        f0_hz, amplitudes = self._checked(f0_hz, amplitudes)
         if f0_hz.shape[0] == 0:
             return jnp.zeros(0, f0_hz.dtype)
-        state = self.init(f0_hz[0], amplitudes[0])
-        ahead = [joined(a[1:], a[-1:]) for a in (f0_hz, amplitudes)]
-        return self.step(state, *ahead)[1]
+        phase = jnp.zeros((), phase_dtype(f0_hz.dtype))
+        held = (joined(a, a[-1:]) for a in (f0_hz, amplitudes))
+        return self._between(phase, *held)[1]
 
     def init(
-        self, f0_hz: Float[Array, ""], amplitudes: Float[Array, " harmonics"]
+        self, f0_hz: Float[Array, " _"], amplitudes: Float[Array, "_ harmonics"]
     ) -> HarmonicState:
-        """A stream that begins, at phase zero.
+        """A stream that begins, with phase zero at its first frame.
 
         Args:
-            f0_hz: of the first frame.
-            amplitudes: of the first frame.
+            f0_hz: some frames, of which only the type is read.
+            amplitudes: some frames, of which only type and width are read.
 
         Returns:
             The state.
         """
-        f0_hz, amplitudes = floating(f0_hz), floating(amplitudes)
-        phase = jnp.zeros((), phase_dtype(f0_hz.dtype))
-        return HarmonicState(phase, f0_hz, amplitudes)
+        dtype = jnp.promote_types(f0_hz.dtype, jnp.float32)
+        other = jnp.promote_types(amplitudes.dtype, jnp.float32)
+        return HarmonicState(
+            jnp.zeros((), bool),
+            jnp.zeros((), phase_dtype(dtype)),
+            jnp.zeros((), dtype),
+            jnp.zeros(amplitudes.shape[1], other),
+        )
 
     def step(
         self,
@@ -92,7 +103,7 @@ class Harmonic(eqx.Module):
         f0_hz: Float[Array, " frames"],
         amplitudes: Float[Array, "frames harmonics"],
     ) -> tuple[HarmonicState, Float[Array, " frames*hop"]]:
-        """The samples that lead up to the last of some frames.
+        """The samples that lead up to the last of some frames: late by one frame.
 
         Args:
             state: at the frame before them.
@@ -100,15 +111,42 @@ class Harmonic(eqx.Module):
             amplitudes: of the harmonics.
 
         Returns:
-            The state at the last frame, and the samples.
+            The state at the last frame, and the samples; those before the first frame
+            of all are zero.
         """
-        f0_hz = joined(state.f0_hz[None], floating(f0_hz))
-        amplitudes = joined(state.amplitudes[None], floating(amplitudes))
+        f0_hz, amplitudes = self._checked(f0_hz, amplitudes)
+        if f0_hz.shape[0] == 0:
+            return state, jnp.zeros(0, f0_hz.dtype)
+        begun = state.begun
+        first = jnp.where(begun, state.f0_hz, f0_hz[0])
+        f0_hz = joined(first[None], f0_hz)
+        amplitudes = joined(state.amplitudes[None], amplitudes)
+        # What passes before the first frame must leave the phase at zero there.
+        _, ahead = frame_phases(
+            f0_hz[:2], jnp.zeros_like(state.phase), self.hop, self.sample_rate
+        )
+        phase = jnp.where(begun, state.phase, -ahead)
+        phase, out = self._between(phase, f0_hz, amplitudes)
+        out = out.at[: self.hop].set(jnp.where(begun, out[: self.hop], 0))
+        done = jnp.ones((), bool)
+        return HarmonicState(done, phase, f0_hz[-1], amplitudes[-1]), out
+
+    def _checked(self, f0_hz, amplitudes):
+        f0_hz, amplitudes = floating(f0_hz), floating(amplitudes)
+        if f0_hz.ndim != 1 or amplitudes.shape[:-1] != f0_hz.shape:
+            raise ValueError(
+                f"f0_hz is (frames,) and amplitudes (frames, harmonics), not "
+                f"{f0_hz.shape} and {amplitudes.shape}"
+            )
+        return f0_hz, amplitudes
+
+    def _between(self, phase, f0_hz, amplitudes):
+        """Samples from the first frame up to the last, and the phase there."""
         heard = self._heard(f0_hz, amplitudes)
-        cycles, phase = frame_phases(f0_hz, state.phase, self.hop, self.sample_rate)
+        cycles, phase = frame_phases(f0_hz, phase, self.hop, self.sample_rate)
         weights = fade_weights(self.fade, self.hop)
         out = harmonic_sum(cycles, heard[:-1], heard[1:], weights)
-        return HarmonicState(phase, f0_hz[-1], amplitudes[-1]), out.reshape(-1)
+        return phase, out.reshape(-1)
 
     def _heard(self, f0_hz, amplitudes):
         """Amplitudes below the Nyquist frequency."""

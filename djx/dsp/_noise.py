@@ -65,16 +65,31 @@ class FilteredNoise(eqx.Module):
         noise = white_noise(key, 0, len(magnitudes), self.filter.hop)
         return self.filter(noise, magnitudes)
 
-    def init(self, *, key: PRNGKeyArray) -> NoiseState:
+    @property
+    def frames(self) -> dict[str, int]:
+        """Samples in a row of those arguments that are frames."""
+        return {"magnitudes": self.filter.hop}
+
+    @property
+    def delay(self) -> int:
+        """Of a stream, in samples."""
+        return self.filter.delay
+
+    def init(
+        self, magnitudes: Float[Array, "_ bands"], *, key: PRNGKeyArray
+    ) -> NoiseState:
         """A stream that begins.
 
         Args:
+            magnitudes: some frames, of which only the type is read.
             key: of the noise.
 
         Returns:
             The state.
         """
-        return NoiseState(key, jnp.zeros((), jnp.int32), self.filter.init())
+        noise = jnp.zeros(0, jnp.float32)
+        first = jnp.zeros((), jnp.int32)
+        return NoiseState(key, first, self.filter.init(noise, magnitudes))
 
     def step(
         self, state: NoiseState, magnitudes: Float[Array, "frames bands"]

@@ -96,7 +96,7 @@ def test_streams_give_the_bits_of_the_whole_later(hop, bands):
     whole = np.asarray(jax.jit(filtering)(audio, magnitudes))
     late = in_chunks(
         jax.jit(filtering.step),
-        filtering.init(),
+        filtering.init(audio, magnitudes),
         40,
         lambda a, b: audio[a * hop : b * hop],
         lambda a, b: magnitudes[a:b],
@@ -121,7 +121,7 @@ def test_filtered_noise_streams_and_batches_bit_for_bit():
     key = jax.random.key(0)
     whole = np.asarray(jax.jit(synth)(magnitudes, key=key))
     late = in_chunks(
-        jax.jit(synth.step), synth.init(key=key), 30, lambda a, b: magnitudes[a:b]
+        jax.jit(synth.step), synth.init(magnitudes, key=key), 30, lambda a, b: magnitudes[a:b]
     )
     delay = synth.filter.delay
     np.testing.assert_array_equal(late[delay:], whole[: len(whole) - delay])

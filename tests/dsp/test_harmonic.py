@@ -145,7 +145,7 @@ def test_streams_give_the_bits_of_the_whole(fade):
     whole = jax.jit(synth)(f0, amplitudes)
     step = jax.jit(synth.step)
     rng = np.random.default_rng(0)
-    state, parts, here = synth.init(f0[0], amplitudes[0]), [], 1
+    state, parts, here = synth.init(f0, amplitudes), [], 0
     while here < 50:
         size = int(rng.integers(1, 9))
         block = slice(here, here + size)
@@ -153,7 +153,9 @@ def test_streams_give_the_bits_of_the_whole(fade):
         parts.append(out)
         here += size
     state, out = step(state, f0[-1:], amplitudes[-1:])
-    np.testing.assert_array_equal(np.concatenate([*parts, out]), whole)
+    late = np.concatenate([*parts, out])
+    np.testing.assert_array_equal(late[: synth.delay], 0)
+    np.testing.assert_array_equal(late[synth.delay :], whole)
 
 
 def test_nothing_is_heard_above_half_the_sample_rate():

@@ -1,0 +1,272 @@
+"""Nodes of graphs: controls from what networks put out, sums, and rooms."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ._controls import exp_sigmoid, harmonic_amplitudes
+from ._convolution import (
+    Convolution,
+    ConvolutionState,
+    decaying_noise,
+    reverberated,
+)
+from ._fir import FrequencyFilter
+from ._noise import white_noise
+
+
+class HarmonicControls(eqx.Module):
+    """Amplitudes of harmonics from an unbounded amplitude and distribution.
+
+    Attributes:
+        sample_rate: in Hz.
+    """
+
+    sample_rate: float = eqx.field(static=True, default=16000)
+
+    def __call__(
+        self,
+        amplitude: Float[Array, "frames 1"],
+        distribution: Float[Array, "frames harmonics"],
+        f0_hz: Float[Array, " frames"],
+    ) -> Float[Array, "frames harmonics"]:
+        """The amplitudes (Engel et al. 2020, section 3 and eq. 5).
+
+        Args:
+            amplitude: of all harmonics, any number.
+            distribution: over harmonics, any numbers.
+            f0_hz: the fundamental frequency.
+
+        Returns:
+            Amplitudes, in all at most 2.
+        """
+        shares = exp_sigmoid(distribution)
+        return harmonic_amplitudes(
+            exp_sigmoid(amplitude[:, 0]), shares, f0_hz, self.sample_rate
+        )
+
+
+class NoiseControls(eqx.Module):
+    """Magnitudes of noise from unbounded numbers.
+
+    Attributes:
+        bias: added to them, so that a network that knows nothing is nearly silent.
+    """
+
+    bias: float = eqx.field(static=True, default=-5.0)
+
+    def __call__(
+        self, magnitudes: Float[Array, "frames bands"]
+    ) -> Float[Array, "frames bands"]:
+        """The magnitudes.
+
+        Args:
+            magnitudes: any numbers.
+
+        Returns:
+            Positive ones.
+        """
+        return exp_sigmoid(magnitudes + self.bias)
+
+
+class Sum(eqx.Module):
+    """Several sounds at once."""
+
+    def __call__(self, **sounds: Float[Array, " samples"]) -> Float[Array, " samples"]:
+        """Their sum, in the order in which they are named.
+
+        Args:
+            **sounds: equally long.
+
+        Returns:
+            As many samples.
+        """
+        first, *others = sounds.values()
+        for other in others:
+            first = first + other
+        return first
+
+
+class Room(eqx.Module):
+    """A sound, and its reverberation on top.
+
+    Attributes:
+        hop: samples in a block of a stream.
+    """
+
+    hop: eqx.AbstractVar[int]
+
+    @property
+    def delay(self) -> int:
+        """Of a stream, in samples: none."""
+        return 0
+
+    @abc.abstractmethod
+    def impulse(self) -> Float[Array, " taps"]:
+        """The response without the direct sound."""
+
+    def __call__(self, audio: Float[Array, " samples"]) -> Float[Array, " samples"]:
+        """The whole.
+
+        Args:
+            audio: samples.
+
+        Returns:
+            As many.
+        """
+        return reverberated(audio, self.impulse())
+
+    def init(self, audio: Float[Array, " _"]) -> ConvolutionState:
+        """A stream that begins, after silence.
+
+        Args:
+            audio: is not read.
+
+        Returns:
+            The state.
+        """
+        return Convolution(self.impulse(), self.hop).init(audio)
+
+    def step(
+        self, state: ConvolutionState, audio: Float[Array, " blocks*hop"]
+    ) -> tuple[ConvolutionState, Float[Array, " blocks*hop"]]:
+        """The next blocks.
+
+        Args:
+            state: of the stream.
+            audio: whole blocks.
+
+        Returns:
+            The state after them, and as many samples.
+        """
+        state, wet = Convolution(self.impulse(), self.hop).step(state, audio)
+        return state, audio + wet
+
+
+class ImpulseRoom(Room):
+    """A room by its response, every sample of which is learned.
+
+    Attributes:
+        taps: the response.
+        hop: samples in a block of a stream.
+    """
+
+    taps: Float[Array, " taps"]
+    hop: int = eqx.field(static=True)
+
+    def __init__(self, taps: int, hop: int = 64, *, key: PRNGKeyArray):
+        """A room that is hardly heard.
+
+        Args:
+            taps: samples of the response.
+            hop: samples in a block of a stream.
+            key: of the response.
+        """
+        self.taps = 1e-6 * jax.random.normal(key, (taps,))
+        self.hop = hop
+
+    def impulse(self) -> Float[Array, " taps"]:
+        """The response; its first sample would be the direct sound, and is zero."""
+        return self.taps.at[0].set(0)
+
+
+class DecayingRoom(Room):
+    """A room by the time in which noise decays by 60 dB, and its gain.
+
+    Attributes:
+        log_seconds: natural logarithm of that time.
+        log_gain: of the gain; the response has that energy's root.
+        noise: what decays.
+        sample_rate: in Hz.
+        hop: samples in a block of a stream.
+    """
+
+    log_seconds: Float[Array, ""]
+    log_gain: Float[Array, ""]
+    noise: Float[Array, " taps"]
+    sample_rate: float = eqx.field(static=True)
+    hop: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        taps: int,
+        sample_rate: float = 16000,
+        hop: int = 64,
+        *,
+        seconds: float = 0.5,
+        gain: float = 0.1,
+        key: PRNGKeyArray,
+    ):
+        """A room.
+
+        Args:
+            taps: samples of the response.
+            sample_rate: in Hz.
+            hop: samples in a block of a stream.
+            seconds: its reverberation time at first.
+            gain: its gain at first.
+            key: of the noise.
+        """
+        self.log_seconds = jnp.log(jnp.asarray(seconds, jnp.float32))
+        self.log_gain = jnp.log(jnp.asarray(gain, jnp.float32))
+        self.noise = jax.random.normal(key, (taps,))
+        self.sample_rate, self.hop = sample_rate, hop
+
+    def impulse(self) -> Float[Array, " taps"]:
+        """The response."""
+        noise = jax.lax.stop_gradient(self.noise)
+        decaying = decaying_noise(noise, jnp.exp(self.log_seconds), self.sample_rate)
+        return jnp.exp(self.log_gain) * decaying
+
+
+class NoiseRoom(Room):
+    """A room by the magnitudes of noise, frame by frame of its response.
+
+    Attributes:
+        magnitudes: unbounded, as `NoiseControls` takes them.
+        noise: what is filtered.
+        hop: samples in a block of a stream.
+        filter: of the response's frames.
+    """
+
+    magnitudes: Float[Array, "frames bands"]
+    noise: Float[Array, " frames*frame_hop"]
+    hop: int = eqx.field(static=True)
+    filter: FrequencyFilter
+
+    def __init__(
+        self,
+        taps: int,
+        hop: int = 64,
+        *,
+        bands: int = 33,
+        frame_hop: int = 256,
+        key: PRNGKeyArray,
+    ):
+        """A room that is hardly heard.
+
+        Args:
+            taps: samples of the response, a multiple of `frame_hop`.
+            hop: samples in a block of a stream.
+            bands: of the filters.
+            frame_hop: samples in a frame of the response.
+            key: of the noise.
+
+        Raises:
+            ValueError: where the response has no whole frames.
+        """
+        if taps % frame_hop:
+            raise ValueError(f"taps={taps}: has to be a multiple of {frame_hop}")
+        frames = taps // frame_hop
+        self.magnitudes = jnp.zeros((frames, bands))
+        self.noise = white_noise(key, 0, frames, frame_hop)
+        self.hop, self.filter = hop, FrequencyFilter(frame_hop, bands)
+
+    def impulse(self) -> Float[Array, " taps"]:
+        """The response, without the direct sound."""
+        noise = jax.lax.stop_gradient(self.noise)
+        magnitudes = NoiseControls()(self.magnitudes)
+        return self.filter(noise, magnitudes).at[0].set(0)

@@ -1,0 +1,106 @@
+"""A gated recurrent unit whose gradient costs what its matrix products cost."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+class GRU(eqx.Module):
+    """A gated recurrent unit over a sequence (Cho et al. 2014, as in cuDNN).
+
+    r = sigmoid(W_r x + b_r + U_r h), z = sigmoid(W_z x + b_z + U_z h),
+    n = tanh(W_n x + b_n + r * (U_n h + c)), and the next h is (1 - z) n + z h.
+
+    All products with inputs are one, outside the loop. So are all products of the
+    weights' gradient: autodiff of the loop would add a matrix at every step.
+
+    Attributes:
+        cell: Equinox' cell, which holds the weights.
+    """
+
+    cell: eqx.nn.GRUCell
+
+    def __init__(self, in_size: int, size: int, *, key: PRNGKeyArray):
+        """A unit at random.
+
+        Args:
+            in_size: length of an input.
+            size: of the hidden state.
+            key: of the weights.
+        """
+        self.cell = eqx.nn.GRUCell(in_size, size, key=key)
+
+    def init(self) -> Float[Array, " size"]:
+        """The hidden state before the first input."""
+        return jnp.zeros(self.cell.hidden_size, self.cell.weight_hh.dtype)
+
+    def __call__(
+        self,
+        inputs: Float[Array, "steps in_size"],
+        start: Float[Array, " size"] | None = None,
+    ) -> Float[Array, "steps size"]:
+        """The hidden states after each input.
+
+        Args:
+            inputs: one after the other.
+            start: hidden state before the first; zeros if None.
+
+        Returns:
+            The states; the last is where a sequence that follows starts.
+        """
+        cell = self.cell
+        assert cell.bias is not None and cell.bias_n is not None
+        start = self.init() if start is None else start
+        given = inputs @ cell.weight_ih.T + cell.bias
+        return _states(given, start, cell.weight_hh, cell.bias_n)
+
+
+@jax.custom_jvp
+def _states(given, start, weight, bias):
+    """Hidden states, of inputs' parts of the gates, in the order r, z, n."""
+    return _run(given, start, weight, bias)[0]
+
+
+def _run(given, start, weight, bias):
+    across = weight.T
+
+    def step(h, x):
+        x_r, x_z, x_n = jnp.split(x, 3)
+        h_r, h_z, h_n = jnp.split(h @ across, 3)
+        r, z, h_n = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z), h_n + bias
+        n = jnp.tanh(x_n + r * h_n)
+        h = n + z * (h - n)
+        return h, (h, r, z, n, h_n)
+
+    states, *gates = jax.lax.scan(step, start, given)[1]
+    return states, gates
+
+
+@_states.defjvp
+def _states_jvp(primals, tangents):
+    _, start, weight, bias = primals
+    d_given, d_start, d_weight, d_bias = tangents
+    states, (r, z, n, h_n) = _run(*primals)
+    before = jnp.concatenate([start[None], states[:-1]])
+    # What the next state gains by each gate's argument.
+    by_n = (1 - z) * (1 - n**2)
+    by_r = by_n * h_n * r * (1 - r)
+    by_z = (before - n) * z * (1 - z)
+    by_h = jnp.concatenate([by_r, by_z, by_n * r], 1)
+    by_x = jnp.concatenate([by_r, by_z, by_n], 1)
+
+    def gained(by, change):
+        return sum(jnp.split(by * change, 3, 1))
+
+    source = gained(by_x, d_given) + gained(by_h, before @ d_weight.T)
+    source = source + by_n * r * d_bias
+    across = weight.T
+
+    def step(dh, given):
+        by_h, z, source = given
+        parts = jnp.split(by_h * (dh @ across), 3)
+        dh = z * dh + sum(parts) + source
+        return dh, dh
+
+    return states, jax.lax.scan(step, d_start, (by_h, z, source))[1]
