@@ -21,6 +21,7 @@ if _TYPE_CHECKING:
     from ._metrics import read_metrics as read_metrics, Series as Series
     from ._optimiser import make_optimiser as make_optimiser
     from ._program import Program as Program
+    from ._reopen import reopen as reopen
     from ._report import Report as Report
     from ._results import ArmResult as ArmResult, Results as Results
     from ._runner import run as run
@@ -50,6 +51,7 @@ _WHERE = {
     "load_table": "_load",
     "make_optimiser": "_optimiser",
     "read_metrics": "_metrics",
+    "reopen": "_reopen",
     "run": "_runner",
     "supervised": "_experiment",
     "trained_model": "_experiment",

@@ -1,5 +1,6 @@
 """Checkpoints: orbax writes them, digests say on restore whether they are whole."""
 
+import contextlib
 import dataclasses
 import functools as ft
 import hashlib
@@ -9,9 +10,9 @@ import shutil
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from jaxtyping import PyTree
 
 from ..core import combine_digests, leaf_digest, leaf_names
 from ..core.errors import ResumeError
-from ._schema import Checkpoints
+from ._schema import Checkpoints, Config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,23 @@ class CheckpointStore:
         self._policy = policy
         self._last_save = time.monotonic()
         self._sealing: list[threading.Thread] = []
+
+    @classmethod
+    def of(cls, folder: Path, arms: Sequence[str], config: Config) -> Self:
+        """The checkpoints of a program in a run directory.
+
+        Args:
+            folder: the run directory.
+            arms: the program's.
+            config: of one of them.
+
+        Returns:
+            The store.
+        """
+        name = "+".join(arms)
+        if len(name) > 80:
+            name = f"{arms[0]}+{len(arms) - 1}"
+        return cls(folder / "checkpoints" / name, config.train.checkpoint)
 
     @ft.cached_property
     def _ocp(self) -> Any:
@@ -135,6 +153,21 @@ class CheckpointStore:
                 continue
             self.discard(candidate + 1)
             return saved
+        return None
+
+    def newest(self, like: PyTree, lanes: int) -> Saved | None:
+        """Reads the newest checkpoint that is whole, and touches none.
+
+        Args:
+            like: shapes and types of one lane's state.
+            lanes: how many lanes the checkpoint holds.
+
+        Returns:
+            The checkpoint, or None where none is whole.
+        """
+        for step in self.steps()[::-1]:
+            with contextlib.suppress(Exception):  # orbax raises what its readers raise
+                return self._read(step, like, lanes)
         return None
 
     def _read(self, step: int, like: PyTree, lanes: int) -> Saved:

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import tomli_w
 
-from ..core import combine_digests, tree_digest
+from ..core import combine_digests
 from ..core.errors import ConfigError, did_you_mean, Fault, ResumeError
 from ._backend import check_backend
 from ._checkpoint import CheckpointStore, Saved
@@ -27,8 +27,9 @@ from ._loop import Outcome, run_program
 from ._metrics import Recorder
 from ._program import group_arms, Program
 from ._progress import make_progress, Progress
+from ._reopen import arms_of
 from ._report import write_report
-from ._results import ArmResult, Results, STEP_SECONDS
+from ._results import Results, STEP_SECONDS
 from ._sinks import make_sink
 
 
@@ -164,9 +165,8 @@ def _restore(
         return [None] * len(programs), [None] * len(programs)
     stores: list[CheckpointStore | None] = []
     saved: list[Saved | None] = []
-    places = [folder / "checkpoints" / _folder_name(p) for p in programs]
-    for program, place in zip(programs, places, strict=True):
-        stores.append(CheckpointStore(place, program.config.train.checkpoint))
+    for program in programs:
+        stores.append(CheckpointStore.of(folder, program.arms, program.config))
     begun = [index for index, store in enumerate(stores) if store and store.steps()]
     if isinstance(resume, int) and not begun:
         raise ResumeError(f"{folder} holds no checkpoints to resume at {resume}")
@@ -201,11 +201,6 @@ def _facts(spec: Spec, program: Program) -> dict[str, Any]:
         "jax": jax.__version__,
         "devices": [device.device_kind for device in program.devices],
     }
-
-
-def _folder_name(program: Program) -> str:
-    name = "+".join(program.arms)
-    return name if len(name) <= 80 else f"{program.arms[0]}+{len(program.arms) - 1}"
 
 
 def spec_digest(spec: Spec) -> str:
@@ -345,20 +340,7 @@ def _results(
     series = recorder.series()
     arms, seconds = {}, {}
     for program, outcome in zip(programs, outcomes, strict=False):
-        treedef = jax.tree.structure(program.state_shapes)
-        count = len(program.seeds)
-        for index, arm in enumerate(program.arms):
-            mine = slice(index * count, (index + 1) * count)
-            state = treedef.unflatten([leaf[mine] for leaf in outcome.leaves])
-            digests = {
-                seed: tree_digest(jax.tree.map(lambda x, i=i: x[i], state))
-                for i, seed in enumerate(program.seeds)
-            }
-            own = {s: series[arm, s] for s in program.seeds if (arm, s) in series}
-            config = program.configs[arm]
-            arms[arm] = ArmResult(
-                config, state, own, digests, outcome.step, outcome.step_seconds
-            )
+        arms |= arms_of(program, outcome, series)
         for what, spent in outcome.seconds.items():
             seconds[f"{'+'.join(program.arms)}: {what}"] = spent
     report = spec.build(spec.common).report
