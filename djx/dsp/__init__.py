@@ -1,9 +1,18 @@
 """Synthesis and analysis of sound, differentiable and in streams."""
 
 from ._allpole import allpole as allpole, last_outputs as last_outputs
+from ._catalogue import (
+    graph_of as graph_of,
+    NodeTable as NodeTable,
+    PROCESSORS as PROCESSORS,
+    Sum as Sum,
+)
 from ._controls import (
     exp_sigmoid as exp_sigmoid,
+    FeatureScale as FeatureScale,
     harmonic_amplitudes as harmonic_amplitudes,
+    HarmonicControls as HarmonicControls,
+    NoiseControls as NoiseControls,
 )
 from ._convolution import (
     Convolution as Convolution,
@@ -12,7 +21,17 @@ from ._convolution import (
     decaying_noise as decaying_noise,
     reverberated as reverberated,
 )
+from ._decoders import (
+    Decoder as Decoder,
+    DilatedDecoder as DilatedDecoder,
+    RecurrentDecoder as RecurrentDecoder,
+)
+from ._encoders import TimbreEncoder as TimbreEncoder
 from ._fir import FilterState as FilterState, FrequencyFilter as FrequencyFilter
+from ._frame_samples import (
+    FrameSamples as FrameSamples,
+    FrameSamplesState as FrameSamplesState,
+)
 from ._graph import Graph as Graph, GraphState as GraphState, Node as Node
 from ._harmonic import (
     Harmonic as Harmonic,
@@ -27,14 +46,11 @@ from ._noise import (
     white_noise as white_noise,
 )
 from ._phase import frame_phases as frame_phases
-from ._processors import (
+from ._rooms import (
     DecayingRoom as DecayingRoom,
-    HarmonicControls as HarmonicControls,
     ImpulseRoom as ImpulseRoom,
-    NoiseControls as NoiseControls,
     NoiseRoom as NoiseRoom,
     Room as Room,
-    Sum as Sum,
 )
 from ._spectral_loss import SpectralLoss as SpectralLoss
 from ._stft import stft as stft

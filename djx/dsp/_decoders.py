@@ -303,9 +303,7 @@ def _one_by_one(
 
     def turn(index, carry):
         state, out = carry
-        frame = tuple(
-            jax.lax.dynamic_index_in_dim(f, index, 0, False) for f in frames
-        )
+        frame = tuple(jax.lax.dynamic_index_in_dim(f, index, 0, False) for f in frames)
         state, told = function(state, frame)
         return state, jax.lax.dynamic_update_index_in_dim(out, told, index, 0)
 

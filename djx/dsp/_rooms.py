@@ -1,4 +1,4 @@
-"""Nodes of graphs: controls from what networks put out, sums, and rooms."""
+"""Rooms: what is heard after a sound, by three kinds of responses."""
 
 import abc
 
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._controls import exp_sigmoid, harmonic_amplitudes
+from ._controls import NoiseControls
 from ._convolution import (
     Convolution,
     ConvolutionState,
@@ -16,78 +16,6 @@ from ._convolution import (
 )
 from ._fir import FrequencyFilter
 from ._noise import white_noise
-
-
-class HarmonicControls(eqx.Module):
-    """Amplitudes of harmonics from an unbounded amplitude and distribution.
-
-    Attributes:
-        sample_rate: in Hz.
-    """
-
-    sample_rate: float = eqx.field(static=True, default=16000)
-
-    def __call__(
-        self,
-        amplitude: Float[Array, "frames 1"],
-        distribution: Float[Array, "frames harmonics"],
-        f0_hz: Float[Array, " frames"],
-    ) -> Float[Array, "frames harmonics"]:
-        """The amplitudes (Engel et al. 2020, section 3 and eq. 5).
-
-        Args:
-            amplitude: of all harmonics, any number.
-            distribution: over harmonics, any numbers.
-            f0_hz: the fundamental frequency.
-
-        Returns:
-            Amplitudes, in all at most 2.
-        """
-        shares = exp_sigmoid(distribution)
-        return harmonic_amplitudes(
-            exp_sigmoid(amplitude[:, 0]), shares, f0_hz, self.sample_rate
-        )
-
-
-class NoiseControls(eqx.Module):
-    """Magnitudes of noise from unbounded numbers.
-
-    Attributes:
-        bias: added to them, so that a network that knows nothing is nearly silent.
-    """
-
-    bias: float = eqx.field(static=True, default=-5.0)
-
-    def __call__(
-        self, magnitudes: Float[Array, "frames bands"]
-    ) -> Float[Array, "frames bands"]:
-        """The magnitudes.
-
-        Args:
-            magnitudes: any numbers.
-
-        Returns:
-            Positive ones.
-        """
-        return exp_sigmoid(magnitudes + self.bias)
-
-
-class Sum(eqx.Module):
-    """Several sounds at once."""
-
-    def __call__(self, **sounds: Float[Array, " samples"]) -> Float[Array, " samples"]:
-        """Their sum, in the order in which they are named.
-
-        Args:
-            **sounds: equally long.
-
-        Returns:
-            As many samples.
-        """
-        first, *others = sounds.values()
-        for other in others:
-            first = first + other
-        return first
 
 
 class Room(eqx.Module):
