@@ -68,3 +68,14 @@ def room() -> np.ndarray:
     noise = np.random.default_rng(3).normal(size=RATE)
     falling = noise * np.exp(-np.log(1000) * np.arange(RATE) / (0.5 * RATE))
     return (falling / np.linalg.norm(falling)).astype(np.float32)
+
+
+def solo_features() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pitch, loudness, and sounds to be matched."""
+    f0_hz, amplitudes, _ = harmonic_controls(8)
+    rng = np.random.default_rng(4)
+    loudness = rng.uniform(-60, -20, (BATCH, 1)) + np.zeros((BATCH, FRAMES))
+    # Two octaves up: something that the instrument can match.
+    controls = Controls(4 * f0_hz, amplitudes, f0_hz)
+    audio = exact_harmonics(controls, rows=BATCH)
+    return controls.f0_hz, loudness.astype(np.float32), (0.1 * audio).astype(np.float32)

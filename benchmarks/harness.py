@@ -64,21 +64,25 @@ class Contestant:
 
 @dataclass
 class Isolated:
-    """Runs in a virtual environment of its own, in one process for the whole race.
+    """Runs in a process of its own for the whole race, so that its memory is its own.
 
-    `where` is `"package.module:function"`; the function is a `setup` as above.
+    It has a virtual environment of its own, too, if it has requirements; else it runs
+    where this process does. `where` is `"package.module:function"`; the function is a
+    `setup` as above.
     """
 
     name: str
     where: str
-    requirements: Sequence[str]
+    requirements: Sequence[str] = ()
     arguments: Sequence[str] = ()
     python: str = sys.executable
     _process: Any = field(default=None, init=False, repr=False)
 
     def begin(self) -> Numbers:
         """Makes the environment if need be, starts the worker, sets up."""
-        python = environment_python(self.requirements, self.python)
+        python = self.python
+        if self.requirements:
+            python = environment_python(self.requirements, python)
         command = [python, "-m", "benchmarks.harness", self.where, *self.arguments]
         self._process = subprocess.Popen(
             command,

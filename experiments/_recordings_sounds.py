@@ -112,18 +112,33 @@ def read_folder(folder: str, sample_rate: int) -> dict[str, np.ndarray]:
             f"{folder}: {len(files)} WAV or FLAC files; two or more are needed, since "
             "whole files are held out"
         )
+    return {
+        file.relative_to(root).as_posix(): levelled(read_file(file, sample_rate))
+        for file in files
+    }
+
+
+def read_file(file: Path, sample_rate: int) -> np.ndarray:
+    """A WAV or FLAC file as one channel.
+
+    Args:
+        file: its path.
+        sample_rate: of what is returned, in Hz.
+
+    Returns:
+        Samples, as float32.
+
+    Raises:
+        ConfigError: where the file cannot be read, or soundfile is not installed.
+    """
     if importlib.util.find_spec("soundfile") is None:
         raise _fault("reading WAV and FLAC takes soundfile: pip install 'djx[audio]'")
     soundfile = importlib.import_module("soundfile")
-    found = {}
-    for file in files:
-        try:
-            audio, rate = soundfile.read(file, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise _fault(f"{file}: {error.error_string}") from None
-        name = file.relative_to(root).as_posix()
-        found[name] = levelled(resampled(audio.mean(1), rate, sample_rate))
-    return found
+    try:
+        audio, rate = soundfile.read(file, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise _fault(f"{file}: {error.error_string}") from None
+    return resampled(audio.mean(1), rate, sample_rate)
 
 
 def windows(audio: np.ndarray, samples: int, hop: int) -> np.ndarray:

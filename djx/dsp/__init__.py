@@ -7,12 +7,22 @@ from ._catalogue import (
     PROCESSORS as PROCESSORS,
     Sum as Sum,
 )
+from ._consistency import (
+    amplitude_consistency as amplitude_consistency,
+    HarmonicConsistency as HarmonicConsistency,
+    KernelConsistency as KernelConsistency,
+    TransportConsistency as TransportConsistency,
+)
 from ._controls import (
     exp_sigmoid as exp_sigmoid,
     FeatureScale as FeatureScale,
     harmonic_amplitudes as harmonic_amplitudes,
     HarmonicControls as HarmonicControls,
     NoiseControls as NoiseControls,
+)
+from ._conversion import (
+    harmonic_to_sinusoidal as harmonic_to_sinusoidal,
+    sinusoidal_to_harmonic as sinusoidal_to_harmonic,
 )
 from ._convolution import (
     Convolution as Convolution,
@@ -40,12 +50,23 @@ from ._harmonic import (
 )
 from ._harmonic_sum import harmonic_sum as harmonic_sum
 from ._loudness import a_weighting as a_weighting, loudness_db as loudness_db
+from ._loudness_loss import LoudnessLoss as LoudnessLoss
+from ._mel import (
+    hz_to_mel as hz_to_mel,
+    log_mel as log_mel,
+    mel_filters as mel_filters,
+    mel_spectrum as mel_spectrum,
+    mel_to_hz as mel_to_hz,
+    mfcc as mfcc,
+)
+from ._mismatch import two_way_mismatch as two_way_mismatch
 from ._noise import (
     FilteredNoise as FilteredNoise,
     NoiseState as NoiseState,
     white_noise as white_noise,
 )
 from ._phase import frame_phases as frame_phases
+from ._pyin import pyin as pyin, VoicedPitch as VoicedPitch
 from ._rooms import (
     DecayingRoom as DecayingRoom,
     ImpulseRoom as ImpulseRoom,
@@ -55,4 +76,5 @@ from ._rooms import (
 from ._spectral_loss import SpectralLoss as SpectralLoss
 from ._stft import stft as stft
 from ._transport import SpectralTransport as SpectralTransport
+from ._wasserstein import wasserstein as wasserstein
 from ._yin import Pitch as Pitch, yin as yin

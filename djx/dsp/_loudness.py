@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._stft import hann, power, stft
+from ._stft import centred_stft, hann, power
 
 
 def a_weighting(frequency_hz: np.ndarray) -> np.ndarray:
@@ -55,15 +55,25 @@ def loudness_db(
     Raises:
         ValueError: where the hop does not divide the size.
     """
-    count = -(-audio.shape[0] // hop)
-    spectrum = stft(jnp.pad(audio, (fft_size // 2, 0)), fft_size, hop)[:count]
-    window = hann(fft_size, audio.dtype)
+    heard = power(centred_stft(audio, fft_size, hop))
+    level = heard @ power_weights(fft_size, sample_rate, audio.dtype)
+    return 10 * jnp.log10(level + 10 ** (least_db / 10))
+
+
+def power_weights(fft_size: int, sample_rate: float, dtype) -> np.ndarray:
+    """What a bin's |X|^2 adds to A-weighted power, that of a full-scale sine being 1.
+
+    Args:
+        fft_size: of a transform under a Hann window.
+        sample_rate: in Hz.
+        dtype: of the weights.
+
+    Returns:
+        One weight a bin.
+    """
     bins = np.arange(fft_size // 2 + 1) * (sample_rate / fft_size)
     # Bins but the first and the last stand for two; a sine's mean square is a half.
     counted = np.full(len(bins), 2.0)
     counted[[0, -1]] = 1
     weights = 2 * counted * a_weighting(bins) ** 2
-    weights = (weights / (fft_size * np.sum(window.astype(float) ** 2))).astype(
-        audio.dtype
-    )
-    return 10 * jnp.log10(power(spectrum) @ weights + 10 ** (least_db / 10))
+    return (weights / (fft_size * np.sum(hann(fft_size, float) ** 2))).astype(dtype)

@@ -6,14 +6,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from ..core.errors import did_you_mean
+from ._frames import check_rate
+from ._loudness import power_weights
+from ._loudness_loss import levels_db
 from ._stft import check_pair, check_sizes, hann, power, stft, unframed
 
 
 EPSILON = 1e-5  # below which logarithms of magnitudes are flat
 DISTANCES = ("l1", "l2", "cosine")
+LOUDNESS_SIZE = 1024  # of the one transform whose loudness is compared
 
 
 class SpectralLoss(eqx.Module):
@@ -21,7 +25,8 @@ class SpectralLoss(eqx.Module):
 
     For every size of transform, magnitudes S of overlapping Hann windows, a quarter of
     the size apart, are compared, as they are and as logarithms, and by their
-    differences in time and in frequency and their sums over frequency.
+    differences in time and in frequency and their sums over frequency. A-weighted
+    loudness, in dB, is compared at one size, 1024.
 
     The gradient is taken where the value is, one sound at a time, and only it is kept.
     Where the sound is silent at some frequency its magnitude has no derivative; the one
@@ -35,6 +40,8 @@ class SpectralLoss(eqx.Module):
         delta_frequency: weight of differences from bin to bin.
         cumulative_frequency: weight of sums over bins.
         distance: "l1", "l2" or "cosine".
+        loudness: weight of differences in dB.
+        sample_rate: in Hz; only loudness depends on it.
     """
 
     fft_sizes: tuple[int, ...] = eqx.field(
@@ -46,8 +53,12 @@ class SpectralLoss(eqx.Module):
     delta_frequency: float = eqx.field(static=True, default=0.0)
     cumulative_frequency: float = eqx.field(static=True, default=0.0)
     distance: Literal["l1", "l2", "cosine"] = eqx.field(static=True, default="l1")
+    loudness: float = eqx.field(static=True, default=0.0)
+    sample_rate: float = eqx.field(static=True, default=16000)
 
     def __check_init__(self):
+        if self.loudness:
+            check_rate(self.sample_rate, LOUDNESS_SIZE // 4)
         for size in self.fft_sizes:
             check_sizes(size, size // 4)
         if self.distance not in DISTANCES:
@@ -105,6 +116,33 @@ class SpectralLoss(eqx.Module):
                 total = total + weight * self._gap(change(ours), change(theirs))
         return total
 
+    def of_loudness(
+        self, ours: Complex[Array, "frames bins"], theirs: Complex[Array, "frames bins"]
+    ) -> Float[Array, ""]:
+        """The term of loudness.
+
+        Args:
+            ours: a spectrum of size 1024.
+            theirs: the target's.
+
+        Returns:
+            The weighted term.
+        """
+        weights = power_weights(LOUDNESS_SIZE, self.sample_rate, ours.real.dtype)
+        levels = levels_db(ours, theirs, weights)
+        return self.loudness * self._gap(*(level[None] for level in levels))
+
+    def _transforms(self):
+        """Sizes, and whether magnitudes and loudness are compared there."""
+        sizes = self.fft_sizes
+        loud = sizes.index(LOUDNESS_SIZE) if LOUDNESS_SIZE in sizes else len(sizes)
+        if self.loudness and loud == len(sizes):
+            sizes = (*sizes, LOUDNESS_SIZE)
+        return [
+            (size, place < len(self.fft_sizes), bool(self.loudness) and place == loud)
+            for place, size in enumerate(sizes)
+        ]
+
     def _gap(self, ours, theirs):
         if ours.size == 0:
             return jnp.zeros((), ours.dtype)
@@ -129,9 +167,12 @@ def _value(loss: SpectralLoss, audio, target):
     @jax.custom_batching.sequential_vmap
     def value(audio, target):
         total = jnp.zeros((), audio.dtype)
-        for size in loss.fft_sizes:
-            ours, theirs = (_size(_spectrum(x, size)) for x in (audio, target))
-            total = total + loss.of_magnitudes(ours, theirs)
+        for size, magnitudes, loudness in loss._transforms():
+            spectra = [_spectrum(x, size) for x in (audio, target)]
+            if magnitudes:
+                total = total + loss.of_magnitudes(*map(_size, spectra))
+            if loudness:
+                total = total + loss.of_loudness(*spectra)
         return total
 
     return value(audio, target)
@@ -151,26 +192,44 @@ def _distance(loss: SpectralLoss, audio, target):
 
 
 def _forward(loss, audio, target):
-    wanted = audio.perturbed, target.perturbed
+    places = tuple(i for i, x in enumerate((audio, target)) if x.perturbed)
     loss = jax.tree.map(lambda leaf: leaf.value, loss)
 
     @jax.custom_batching.sequential_vmap
     def value_and_gradients(audio, target):
         total, slopes = jnp.zeros((), audio.dtype), [jnp.zeros_like(audio)] * 2
-        for size in loss.fft_sizes:
+        for size, magnitudes, loudness in loss._transforms():
             spectra = [_spectrum(x, size) for x in (audio, target)]
-            sizes = [_size(s) for s in spectra]
-            places = tuple(i for i, w in enumerate(wanted) if w)
-            part, by_size = jax.value_and_grad(loss.of_magnitudes, places)(*sizes)
-            total = total + part
-            for place, slope in zip(places, by_size, strict=True):
-                along = _along(slope, place, spectra, sizes)
-                change = _pull(along, size, audio.shape[0])
-                slopes[place] = slopes[place] + change
+            along = [0.0] * len(places)
+            if magnitudes:
+                sizes = [_size(s) for s in spectra]
+                part, by_size = jax.value_and_grad(loss.of_magnitudes, places)(*sizes)
+                total = total + part
+                along = [
+                    _along(slope, place, spectra, sizes)
+                    for place, slope in zip(places, by_size, strict=True)
+                ]
+            if loudness:
+                part, by_part = _of_parts(loss, spectra, places)
+                total = total + part
+                along = [a + b for a, b in zip(along, by_part, strict=True)]
+            for place, slope in zip(places, along, strict=True):
+                slopes[place] = slopes[place] + _pull(slope, size, audio.shape[0])
         return total, *slopes
 
     total, *slopes = value_and_gradients(audio.value, target.value)
     return total, tuple(slopes)
+
+
+def _of_parts(loss, spectra, places):
+    """The term of loudness, and its slopes by real and imaginary parts."""
+
+    def value(*parts):
+        return loss.of_loudness(*(jax.lax.complex(*p) for p in parts))
+
+    parts = [(s.real, s.imag) for s in spectra]
+    part, slopes = jax.value_and_grad(value, places)(*parts)
+    return part, [jax.lax.complex(*slope) for slope in slopes]
 
 
 def _along(slope, place: int, spectra, sizes):

@@ -83,6 +83,14 @@ def stft(
     return jnp.fft.rfft(frames * hann(fft_size, audio.dtype))
 
 
+def centred_stft(
+    audio: Float[Array, " samples"], fft_size: int, hop: int
+) -> Complex[Array, "frames bins"]:
+    """`stft` under windows that are centred on 0, hop, .. while there are samples."""
+    spectrum = stft(jnp.pad(audio, (fft_size // 2, 0)), fft_size, hop)
+    return spectrum[: -(-audio.shape[0] // hop)]
+
+
 def power(spectrum: Complex[Array, "..."]) -> Float[Array, "..."]:
     """|X|^2. Sound is far from overflow, against which absolute values guard."""
     return spectrum.real**2 + spectrum.imag**2

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float
 
-from ._stft import fast_size, framed
+from ._stft import fast_size, framed, power
 
 
 class Pitch(NamedTuple):
@@ -30,9 +31,10 @@ def yin(
 ) -> Pitch:
     """The fundamental frequency around every frame (de Cheveigne and Kawahara 2002).
 
-    The difference of a window and itself t samples later (their eq. 6, by transforms),
-    over its mean for shorter t (eq. 8); the bottom of the first dip below the
-    threshold, or the deepest if there is none; a parabola through its neighbours.
+    The mean squared difference of samples t apart (their eq. 6, by transforms), over
+    all pairs in a window, so that it tells of the window's centre whatever t; over its
+    mean for shorter t (eq. 8); the bottom of the first dip below the threshold, or the
+    deepest if there is none; a parabola through its neighbours.
 
     Args:
         audio: samples.
@@ -48,39 +50,77 @@ def yin(
     Raises:
         ValueError: where the bounds leave no period.
     """
-    longest = math.ceil(sample_rate / least_hz) + 1
-    shortest = max(2, math.floor(sample_rate / greatest_hz))
-    if not 0 < least_hz < greatest_hz or shortest + 2 > longest:
-        raise ValueError(
-            f"least_hz={least_hz}, greatest_hz={greatest_hz}: no period between them "
-            f"at {sample_rate} Hz"
-        )
-    size = 2 * longest  # what is compared; as much follows for the lags
-    whole = -(-(size + longest) // hop) * hop
+    shortest, longest = period_bounds(sample_rate, least_hz, greatest_hz)
+
+    def of_frame(gap):
+        period, depth = _period(gap, shortest, threshold)
+        return Pitch(jnp.clip(sample_rate / period, least_hz, greatest_hz), depth)
+
+    return jax.vmap(of_frame)(normalised_differences(audio, hop, longest))
+
+
+def period_bounds(
+    sample_rate: float, least_hz: float, greatest_hz: float
+) -> tuple[int, int]:
+    """The shortest lag that is looked at, and what all lags are below.
+
+    Raises:
+        ValueError: where the bounds leave no period.
+    """
+    if 0 < least_hz < greatest_hz:
+        longest = math.ceil(sample_rate / least_hz) + 1
+        shortest = max(2, math.floor(sample_rate / greatest_hz))
+        if shortest + 2 <= longest:
+            return shortest, longest
+    raise ValueError(
+        f"least_hz={least_hz}, greatest_hz={greatest_hz}: no period between them "
+        f"at {sample_rate} Hz"
+    )
+
+
+def normalised_differences(
+    audio: Float[Array, " samples"], hop: int, longest: int
+) -> Float[Array, "frames lags"]:
+    """Squared differences over their mean for shorter lags, at every frame.
+
+    Args:
+        audio: samples.
+        hop: samples from frame to frame; windows are centred on 0, hop, ..
+        longest: number of lags; a window is twice as many samples.
+
+    Returns:
+        For lags from 0 up; 1 where nothing changes.
+    """
+    size = 2 * longest
+    whole = -(-size // hop) * hop
     count = -(-audio.shape[0] // hop)
-    before = (size + longest) // 2
-    frames = framed(jnp.pad(audio, (before, 0)), whole, hop)[:count]
-    frames = frames[:, : size + longest]
-
-    def of_frame(frame):
-        gap = _differences(frame, size, longest)
-        period, depth = _period(_normalised(gap), shortest, longest, threshold)
-        bounded = jnp.clip(sample_rate / period, least_hz, greatest_hz)
-        return Pitch(bounded, depth)
-
-    return jax.vmap(of_frame)(frames)
+    frames = framed(jnp.pad(audio, (longest, 0)), whole, hop)[:count, :size]
+    return jax.vmap(lambda x: _normalised(_differences(_centred(x), longest)))(frames)
 
 
-def _differences(frame, size: int, longest: int):
-    """sum_j (x[j] - x[j + t])^2 over a window of `size`, t up to the longest lag."""
+def _centred(frame):
+    """An offset changes no difference, but their rounding."""
+    mean = jnp.mean(frame)
+    left = frame - mean
+    # What is left of a constant is rounding, in which there might be periods.
+    least = 8 * jnp.finfo(frame.dtype).eps * jnp.abs(mean)
+    return jnp.where(jnp.max(jnp.abs(left)) > least, left, 0)
+
+
+def _differences(frame, longest: int):
+    """The mean of (x[j] - x[j + t])^2 over all pairs in a frame, t below the longest.
+
+    Whatever t, the pairs are about the frame's centre.
+    """
+    size = frame.shape[0]
     length = fast_size(size + longest)
-    head = jnp.fft.rfft(frame[:size], length)
-    product = jnp.fft.irfft(jnp.conj(head) * jnp.fft.rfft(frame, length), length)
+    spectrum = power(jnp.fft.rfft(frame, length))
+    product = jnp.fft.irfft(spectrum, length)[:longest]
     energy = jnp.concatenate([jnp.zeros(1, frame.dtype), jnp.cumsum(frame**2)])
-    ahead = energy[size : size + longest] - energy[:longest]
-    gap = energy[size] + ahead - 2 * product[:longest]
+    lags = np.arange(longest)
+    gap = energy[size - lags] + energy[size] - energy[lags] - 2 * product
     # Rounding must not find a period in what has none.
-    return jnp.maximum(gap, 0).at[0].set(0)
+    return jnp.maximum(gap / (size - lags), 0).at[0].set(0)
 
 
 def _normalised(gap):
@@ -91,18 +131,43 @@ def _normalised(gap):
     return jnp.concatenate([jnp.ones(1, gap.dtype), ratio])
 
 
-def _period(gap, shortest: int, longest: int, threshold: float):
-    lags = jnp.arange(gap.shape[0])
-    inside = (lags >= shortest) & (lags < longest - 1)
+def dips(gap: Float[Array, " lags"], shortest: int) -> Bool[Array, " lags"]:
+    """Where a difference function has a bottom that a parabola fits through."""
     before, after = jnp.roll(gap, 1), jnp.roll(gap, -1)
-    bottom = inside & (gap <= before) & (gap < after)
-    below = bottom & (gap < threshold)
-    first = jnp.argmax(below)
-    deepest = jnp.argmin(jnp.where(inside, gap, jnp.inf))
-    lag = jnp.where(jnp.any(below), first, deepest)
-    # The bottom of a parabola through three points; it stays between them.
-    left, here, right = gap[lag - 1], gap[lag], gap[lag + 1]
-    bend = left - 2 * here + right
+    return _inside(gap, shortest) & (gap <= before) & (gap < after)
+
+
+def vertices(
+    gap: Float[Array, " lags"],
+) -> tuple[Float[Array, " lags"], Float[Array, " lags"]]:
+    """Where, around every lag, a parabola through three points has its bottom.
+
+    Args:
+        gap: the difference function.
+
+    Returns:
+        The bottoms' lags, at most half a lag away, and their depths, not below zero.
+    """
+    left, right = jnp.roll(gap, 1), jnp.roll(gap, -1)
+    bend = left - 2 * gap + right
     curved = bend > 0
     shift = jnp.where(curved, (left - right) / (2 * jnp.where(curved, bend, 1)), 0)
-    return lag + jnp.clip(shift, -0.5, 0.5), here
+    shift = jnp.clip(shift, -0.5, 0.5)
+    depth = jnp.maximum(gap - (left - right) * shift / 4, 0)
+    return jnp.arange(gap.shape[0]) + shift, jnp.where(curved, depth, gap)
+
+
+def _inside(gap, shortest: int):
+    lags = jnp.arange(gap.shape[0])
+    return (lags >= shortest) & (lags < gap.shape[0] - 1)
+
+
+def _period(gap, shortest: int, threshold: float):
+    # The bottom between two lags counts (their step 5): of a tone with many harmonics
+    # no lag that is a whole number of samples need lie below the threshold.
+    places, depths = vertices(gap)
+    below = dips(gap, shortest) & (depths < threshold)
+    first = jnp.argmax(below)
+    deepest = jnp.argmin(jnp.where(_inside(gap, shortest), depths, jnp.inf))
+    lag = jnp.where(jnp.any(below), first, deepest)
+    return places[lag], depths[lag]

@@ -1,4 +1,4 @@
-"""Flax modules as Equinox modules, and weight interchange.
+"""Shared networks, flax modules as Equinox modules, and weight interchange.
 
 Names are imported on first use, so that `import djx.nn` does not import Flax.
 """
@@ -8,12 +8,14 @@ from typing import Any, TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from djx.nn import linen, nnx, weights
+    from djx.nn import linen, nnx, recurrent, weights
     from djx.nn.linen import from_linen, LinenModule
     from djx.nn.nnx import from_nnx, NNXModule
+    from djx.nn.recurrent import GRU
     from djx.nn.weights import flatten, from_bytes, to_bytes, unflatten, WeightError
 
 __all__ = [
+    "GRU",
     "LinenModule",
     "NNXModule",
     "WeightError",
@@ -23,12 +25,14 @@ __all__ = [
     "from_nnx",
     "linen",
     "nnx",
+    "recurrent",
     "to_bytes",
     "unflatten",
     "weights",
 ]
 
 _HOME = {
+    "GRU": "recurrent",
     "LinenModule": "linen",
     "from_linen": "linen",
     "NNXModule": "nnx",

@@ -68,6 +68,15 @@ def test_pitch_of_a_stack_is_its_fundamental_even_if_that_is_missing():
     np.testing.assert_allclose(np.asarray(found)[20:-40], 150, rtol=2e-3)
 
 
+@pytest.mark.parametrize("key", [57, 69, 81, 86])
+def test_no_octave_is_lost_between_samples(key):
+    """Several harmonics, and a period that is no whole number of samples."""
+    f0 = 440 * 2 ** ((key - 69) / 12)
+    amplitudes = jnp.full((200, int(3500 / f0)), 0.05)
+    found = yin(Harmonic()(jnp.full(200, f0), amplitudes), 16000).f0_hz
+    np.testing.assert_allclose(np.asarray(found)[20:-40], f0, rtol=5e-3)
+
+
 def test_pitch_follows_a_glide_and_batches():
     f0 = jnp.linspace(200, 300, 400)
     sound = Harmonic()(f0, jnp.ones((400, 3)) / 3)
