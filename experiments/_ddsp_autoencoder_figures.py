@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from djx.dsp import loudness_db, yin
@@ -79,8 +80,9 @@ def draw(
     )
     seconds = np.arange(targets.f0_hz.shape[1]) * data.hop / data.sample_rate
     for name, audio in heard.items():
+        sound = jnp.asarray(audio[note])
         pitch = yin(
-            audio[note],
+            sound,
             data.sample_rate,
             hop=data.hop,
             least_hz=data.least_hz,
@@ -88,7 +90,7 @@ def draw(
         )
         there = np.asarray(pitch.aperiodicity) < PERIODIC
         above.plot(seconds, np.where(there, pitch.f0_hz, np.nan), label=name)
-        loudness = loudness_db(audio[note], data.sample_rate, hop=data.hop)
+        loudness = loudness_db(sound, data.sample_rate, hop=data.hop)
         below.plot(seconds, loudness, label=name)
     above.set(ylabel="f0 (Hz), where there is one", yscale="log")
     below.set(ylabel="loudness (dB)", xlabel="seconds", ylim=(-90, 0))

@@ -42,7 +42,7 @@ class Model(Section):
     harmonics: Count = 60
     bands: Annotated[int, Field(ge=2)] = 65
     """Of the noise's filters."""
-    room: Literal["impulse", "decaying", "noise"] | None = "impulse"
+    room: Literal["none", "impulse", "decaying", "noise"] = "none"
     room_seconds: Annotated[float, Field(gt=0)] = 1.0
     """Length of its response."""
     timbre: Annotated[int, Field(ge=0)] = 0
@@ -129,7 +129,7 @@ def tables(model: Model, rate: int, hop: int) -> list[NodeTable]:
         nodes.append(NodeTable("dry", "frame_samples", frames, {"hop": hop}))
     else:
         nodes += _harmonics_and_noise(model, rate, hop)
-    if model.room is not None:
+    if model.room != "none":
         taps = max(1, round(model.room_seconds * rate))
         if model.room == "noise":
             taps = max(256, taps // 256 * 256)  # whole frames

@@ -46,7 +46,7 @@ def scores(
         "loudness_l1": jnp.mean(jnp.abs(loudness - note.loudness_db)),
         "f0_l1": _mean(semitones, both),
         "f0_outliers": 1 - _mean(both.astype(float), there),
-        "spectral": SpectralLoss()(audio, note.audio),
+        "spectral": SpectralLoss()(audio, jnp.asarray(note.audio)),
     }
 
 
@@ -77,7 +77,8 @@ def mean_scores(
     """
 
     def one(pair: Any):
-        return scores(*pair, data)
+        audio, target = pair
+        return scores(audio, target, data)
 
     told = jax.lax.map(one, (rendered, jax.tree.map(jnp.asarray, targets)))
     return {name: jnp.mean(values) for name, values in told.items()}

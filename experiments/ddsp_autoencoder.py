@@ -13,7 +13,7 @@ import jax.random as jr
 from pydantic import Field
 
 from djx.core.errors import ConfigError, Fault
-from djx.dsp import SpectralLoss
+from djx.dsp import LoudnessLoss, SpectralLoss
 from djx.run import (
     Config as BaseConfig,
     Experiment,
@@ -37,6 +37,10 @@ class Config(BaseConfig):
     model: Model = Model()
     window_seconds: Annotated[float, Field(gt=0)] = 1.0
     """Of the cuts that a step learns from."""
+    gain_db: Annotated[float, Field(ge=0)] = 0.0
+    """Cuts are made louder or softer by up to so much, and their loudness with them."""
+    loudness_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Of the distance of loudness in dB, beside the multi-scale spectral loss."""
     split: Literal["held_out", "extrapolation"] = "held_out"
     """What is evaluated: keys between those that were learned from, or above them."""
 
@@ -64,37 +68,51 @@ def build(config: Config) -> Experiment:
         recorded = notes(config.data)
     train, targets = recorded.part("train"), recorded.part(config.split)
     _check(config, recorded, train, targets)
-    hop, distance = config.data.hop, SpectralLoss()
-    window = round(config.window_seconds * config.data.sample_rate / hop)
+    hop, rate = config.data.hop, config.data.sample_rate
+    spectral, loudness = SpectralLoss(), LoudnessLoss(rate)
+    window = round(config.window_seconds * rate / hop)
     init = ft.partial(initial_model, config)
 
     def data(key, step):
-        note, place = jr.split(jr.fold_in(key, step))
+        note, place, level = jr.split(jr.fold_in(key, step), 3)
         count, frames = train.f0_hz.shape
         chosen = jr.randint(note, (config.train.batch,), 0, count)
         first = jr.randint(place, chosen.shape, 0, frames - window + 1)
+        gain_db = jr.uniform(
+            level, chosen.shape, minval=-config.gain_db, maxval=config.gain_db
+        )
 
-        def cut(chosen, first):
+        def cut(chosen, first, gain_db):
             def of(array, scale):
                 return jax.lax.dynamic_slice(
                     jnp.asarray(array), (chosen, first * scale), (1, window * scale)
                 )[0]
 
-            controls = of(train.f0_hz, 1), of(train.loudness_db, 1)
-            return *controls, of(train.audio, hop)
+            louder = of(train.loudness_db, 1) + gain_db
+            return (
+                of(train.f0_hz, 1),
+                louder,
+                of(train.audio, hop) * 10 ** (gain_db / 20),
+            )
 
-        return jax.vmap(cut)(chosen, first)
+        return jax.vmap(cut)(chosen, first, gain_db)
 
     def loss(model, batch, step, key):
         del step
         if config.model.kind == "nearest":
-            return model * 0.0, {}
+            nothing = jnp.zeros(())
+            return model * 0.0, {"spectral": nothing, "loudness": nothing}
         keys = jr.split(key, config.train.batch)
 
         def one(f0_hz, loudness_db, audio, key):
-            return distance(model(f0_hz, loudness_db, audio, key=key), audio)
+            sound = model(f0_hz, loudness_db, audio, key=key)
+            return spectral(sound, audio), loudness(sound, audio)
 
-        return jnp.mean(jax.vmap(one)(*batch, keys)), {}
+        f0_hz, loudness_db, audio = batch
+        told = jax.vmap(one)(f0_hz, loudness_db, audio, keys)
+        by_spectra, by_loudness = map(jnp.mean, told)
+        total = by_spectra + config.loudness_weight * by_loudness
+        return total, {"spectral": by_spectra, "loudness": by_loudness}
 
     def evaluate(model, key):
         return mean_scores(rendered(config, model, targets, key), targets, config.data)

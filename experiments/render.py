@@ -166,6 +166,7 @@ def _instrument(run: str | Path, arm: str | None, seed: int | None) -> tuple[Any
     if arm not in arms:
         raise fault(f"has no instrument {arm!r}{did_you_mean(arm, arms)}")
     found = arms[arm]
+    assert isinstance(found.config, Config)
     seeds = list(found.digests)
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:

@@ -70,7 +70,7 @@ def test_the_sampler_plays_the_nearest_key_at_the_right_pitch(data):
         {"kind": "samples"},
         {"decoder": "dilated", "depth": 2},
         {"timbre": 3},
-        {"room": None},
+        {"room": "impulse"},
         {"room": "decaying"},
         {"room": "noise"},
     ],

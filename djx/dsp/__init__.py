@@ -36,6 +36,17 @@ from ._decoders import (
     DilatedDecoder as DilatedDecoder,
     RecurrentDecoder as RecurrentDecoder,
 )
+from ._delay import (
+    DelayState as DelayState,
+    fractional_delay as fractional_delay,
+    ModulatedDelay as ModulatedDelay,
+)
+from ._dynamics import (
+    ballistics as ballistics,
+    Compressor as Compressor,
+    CompressorState as CompressorState,
+    gain_reduction_db as gain_reduction_db,
+)
 from ._encoders import TimbreEncoder as TimbreEncoder
 from ._fir import FilterState as FilterState, FrequencyFilter as FrequencyFilter
 from ._frame_samples import (
@@ -73,8 +84,10 @@ from ._rooms import (
     NoiseRoom as NoiseRoom,
     Room as Room,
 )
+from ._sinusoids import Sinusoids as Sinusoids, SinusoidsState as SinusoidsState
 from ._spectral_loss import SpectralLoss as SpectralLoss
 from ._stft import stft as stft
 from ._transport import SpectralTransport as SpectralTransport
 from ._wasserstein import wasserstein as wasserstein
+from ._wavetable import Wavetable as Wavetable, WavetableState as WavetableState
 from ._yin import Pitch as Pitch, yin as yin

@@ -11,12 +11,16 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..core.errors import did_you_mean
 from ._controls import FeatureScale, HarmonicControls, NoiseControls
 from ._decoders import DilatedDecoder, RecurrentDecoder
+from ._delay import ModulatedDelay
+from ._dynamics import Compressor
 from ._fir import FrequencyFilter
 from ._frame_samples import FrameSamples
 from ._graph import Graph, Node
 from ._harmonic import Harmonic
 from ._noise import FilteredNoise
 from ._rooms import DecayingRoom, ImpulseRoom, NoiseRoom
+from ._sinusoids import Sinusoids
+from ._wavetable import Wavetable
 
 
 class Sum(eqx.Module):
@@ -59,6 +63,7 @@ def filtered_noise(hop: int = 64, bands: int = 65) -> FilteredNoise:
 
 
 PROCESSORS: dict[str, Callable[..., Any]] = {
+    "compressor": Compressor,
     "decaying_room": DecayingRoom,
     "dilated_decoder": DilatedDecoder,
     "feature_scale": FeatureScale,
@@ -70,8 +75,11 @@ PROCESSORS: dict[str, Callable[..., Any]] = {
     "impulse_room": ImpulseRoom,
     "noise_controls": NoiseControls,
     "noise_room": NoiseRoom,
+    "modulated_delay": ModulatedDelay,
     "recurrent_decoder": RecurrentDecoder,
+    "sinusoids": Sinusoids,
     "sum": Sum,
+    "wavetable": Wavetable,
 }
 
 

@@ -54,7 +54,7 @@ def frame_phases(
     n = np.arange(hop)
     even = _cycles(left, unit)[:, None] * n.astype(ahead.dtype)
     bend = (n * (n - 1) / (2 * hop * float(sample_rate))).astype(f0_hz.dtype)
-    extra = _fixed((right - left)[:, None] * bend)
+    extra = fixed_point((right - left)[:, None] * bend)
     phases = begin[:-1, None] + even + extra
     return _in_cycles(phases, f0_hz.dtype), begin[-1]
 
@@ -78,8 +78,8 @@ def _in_cycles(phase, dtype):
     return jax.lax.bitcast_convert_type(phase, signed).astype(dtype) * scale
 
 
-def _fixed(cycles):
-    """Cycles modulo one as an unsigned integer."""
+def fixed_point(cycles):
+    """Cycles modulo one as an unsigned integer, whose range is one cycle."""
     dtype = phase_dtype(cycles.dtype)
     bits = 8 * dtype.itemsize
     # The choice keeps compilers from fusing what made the cycles with the difference.
@@ -93,7 +93,7 @@ def _fixed(cycles):
 def _cycles(frequency, factor: Fraction):
     """Frequency * factor modulo one as an unsigned integer, exact to its last digit."""
     if frequency.dtype == jnp.float64:
-        return _fixed(frequency * float(factor))
+        return fixed_point(frequency * float(factor))
     # The float's 24 digits times 64 of the factor, of which those around the point
     # are kept: a float32 product would be wrong by 1e-7 of all cycles so far.
     wide = int(factor * 2**64)

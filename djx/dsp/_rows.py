@@ -11,12 +11,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from ..core import bind, Operation
 
 
 Function = Callable[..., list[Array]]
+WIDTH = 64  # samples of a row of `of_samples`
+WIDE_ROWS = 4  # of its blocks
 
 
 def by_rows(
@@ -42,6 +44,31 @@ def by_rows(
         differentiated to any order in both modes.
     """
     return bind(_Rows(function, rows, pull, pull_rows or rows), *arrays)
+
+
+def of_samples(
+    function: Callable[..., Array], *signals: Float[Array, "*samples"]
+) -> Float[Array, " samples"]:
+    """A function of samples, each by itself, whose bits no chunk changes.
+
+    Args:
+        function: of arrays (rows, samples or 1) to one (rows, samples). It closes over
+            nothing that carries a derivative.
+        signals: a value for every sample or one for all; the first is of samples.
+
+    Returns:
+        A value for every sample.
+    """
+    (samples,) = signals[0].shape
+    rows = -(-samples // WIDTH)
+
+    def split(signal):
+        if signal.ndim == 0:
+            return jnp.broadcast_to(signal, (rows, 1))
+        return jnp.pad(signal, (0, rows * WIDTH - samples)).reshape(rows, WIDTH)
+
+    (out,) = by_rows(lambda *a: [function(*a)], *map(split, signals), rows=WIDE_ROWS)
+    return out.reshape(-1)[:samples]
 
 
 class Lanes(Operation):
@@ -123,11 +150,14 @@ def _in_blocks(function: Function, arrays: Sequence[Array], rows: int) -> list[A
     lead = arrays[0].shape[:-1]
     count = math.prod(lead)
     blocks = -(-count // rows)
+    # Of one block the place is known: what is done there would leave the loop, and be
+    # compiled with what surrounds it. A second one is held, and never reached.
+    held = max(blocks, 2)
 
     def split(a):
         a = a.reshape(count, a.shape[-1])
-        a = jnp.pad(a, [(0, blocks * rows - count), (0, 0)])
-        return a.reshape(blocks, rows, a.shape[-1])
+        a = jnp.pad(a, [(0, held * rows - count), (0, 0)])
+        return a.reshape(held, rows, a.shape[-1])
 
     block = [jax.ShapeDtypeStruct((rows, a.shape[-1]), a.dtype) for a in arrays]
     like = jax.eval_shape(function, *block)
@@ -145,10 +175,10 @@ def _in_blocks(function: Function, arrays: Sequence[Array], rows: int) -> list[A
             for o, t in zip(out, told, strict=True)
         ]
 
-    out = [jnp.zeros((blocks, *o.shape), o.dtype) for o in like]
+    out = [jnp.zeros((held, *o.shape), o.dtype) for o in like]
     out = jax.lax.fori_loop(0, turns, turn, out)
     return [
-        o.reshape(blocks * rows, *o.shape[2:])[:count].reshape(*lead, *o.shape[2:])
+        o.reshape(held * rows, *o.shape[2:])[:count].reshape(*lead, *o.shape[2:])
         for o in out
     ]
 

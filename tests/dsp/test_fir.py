@@ -121,7 +121,10 @@ def test_filtered_noise_streams_and_batches_bit_for_bit():
     key = jax.random.key(0)
     whole = np.asarray(jax.jit(synth)(magnitudes, key=key))
     late = in_chunks(
-        jax.jit(synth.step), synth.init(magnitudes, key=key), 30, lambda a, b: magnitudes[a:b]
+        jax.jit(synth.step),
+        synth.init(magnitudes, key=key),
+        30,
+        lambda a, b: magnitudes[a:b],
     )
     delay = synth.filter.delay
     np.testing.assert_array_equal(late[delay:], whole[: len(whole) - delay])
