@@ -29,7 +29,7 @@ class Node(Section):
 class Model(Section):
     """What makes sound of pitch and loudness."""
 
-    kind: Literal["harmonics", "samples", "nearest"] = "harmonics"
+    synthesiser: Literal["harmonics", "samples", "nearest"] = "harmonics"
     """harmonics: harmonics and filtered noise; samples: the same network puts out
     samples; nearest: the recording of the nearest key, resampled, learns nothing."""
     decoder: Literal["recurrent", "dilated"] = "recurrent"
@@ -48,7 +48,7 @@ class Model(Section):
     timbre: Annotated[int, Field(ge=0)] = 0
     """Numbers a frame of z, from the sound itself; none if 0."""
     nodes: list[Node] = []
-    """The graph in full, instead of all fields above but `kind` and `timbre`."""
+    """The graph in full, instead of all fields above but `synthesiser` and `timbre`."""
 
 
 class Autoencoder(eqx.Module):
@@ -104,7 +104,7 @@ def tables(model: Model, rate: int, hop: int) -> list[NodeTable]:
     sources = {"pitch": "features.pitch", "loudness": "features.loudness"}
     if model.timbre:
         sizes["z"], sources["z"] = model.timbre, "z"
-    if model.kind == "samples":
+    if model.synthesiser == "samples":
         outputs = {"samples": 2 * hop}
     else:
         outputs = {"amplitude": 1, "shares": model.harmonics, "noise": model.bands}
@@ -124,7 +124,7 @@ def tables(model: Model, rate: int, hop: int) -> list[NodeTable]:
             {"inputs": sizes, "outputs": outputs} | network,
         ),
     ]
-    if model.kind == "samples":
+    if model.synthesiser == "samples":
         frames = {"samples": "net.samples"}
         nodes.append(NodeTable("dry", "frame_samples", frames, {"hop": hop}))
     else:

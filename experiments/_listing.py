@@ -1,7 +1,6 @@
 """What the command line prints: lists, schemas, the claims table."""
 
 import json
-import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +51,10 @@ def _plain(content: Any) -> str:
 
 
 def experiment_names() -> list[str]:
-    """The experiments: modules of this package that do not start with `_`."""
-    import experiments
+    """The experiments of this package."""
+    from djx.run._read import experiment_names
 
-    tools = {"run", "claims"}
-    names = [m.name for m in pkgutil.iter_modules(experiments.__path__) if not m.ispkg]
-    return sorted(n for n in names if n not in tools and not n.startswith("_"))
+    return experiment_names("experiments")
 
 
 def schema(experiment: str) -> dict[str, Any]:

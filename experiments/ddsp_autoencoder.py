@@ -55,7 +55,7 @@ def initial_model(config: Config, key: Any) -> Any:
     Returns:
         The model; of the arm that learns nothing, a number.
     """
-    if config.model.kind == "nearest":
+    if config.model.synthesiser == "nearest":
         return jnp.zeros(())
     data = config.data
     return Autoencoder(config.model, data.sample_rate, data.hop, key=key)
@@ -99,7 +99,7 @@ def build(config: Config) -> Experiment:
 
     def loss(model, batch, step, key):
         del step
-        if config.model.kind == "nearest":
+        if config.model.synthesiser == "nearest":
             nothing = jnp.zeros(())
             return model * 0.0, {"spectral": nothing, "loudness": nothing}
         keys = jr.split(key, config.train.batch)
@@ -141,7 +141,7 @@ def rendered(config: Config, model: Any, targets: Examples, key: Any):
     Returns:
         `(notes, samples)`.
     """
-    if config.model.kind == "nearest":
+    if config.model.synthesiser == "nearest":
         return jnp.asarray(nearest_keys(config.data, targets))
 
     def one(given):
@@ -162,10 +162,10 @@ def _check(config: Config, recorded: Notes, train: Examples, targets: Examples) 
         if not len(part.key):
             message = f"its {len(recorded.split)} sounds leave none for {name}"
             raise ConfigError([Fault("config", "data.source", message)])
-    if config.model.kind == "nearest" and (targets.key < 0).any():
+    if config.model.synthesiser == "nearest" and (targets.key < 0).any():
         message = "'nearest' needs keys, which files have not; leave the arm out"
-        raise ConfigError([Fault("config", "model.kind", message)])
-    if config.model.kind != "nearest":
+        raise ConfigError([Fault("config", "model.synthesiser", message)])
+    if config.model.synthesiser != "nearest":
         frames = jax.ShapeDtypeStruct((4,), jnp.float32)
         samples = jax.ShapeDtypeStruct((4 * config.data.hop,), jnp.float32)
 

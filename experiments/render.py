@@ -158,7 +158,7 @@ def _instrument(run: str | Path, arm: str | None, seed: int | None) -> tuple[Any
     arms = {
         name: arm
         for name, arm in results.arms.items()
-        if isinstance(arm.config, Config) and arm.config.model.kind != "nearest"
+        if isinstance(arm.config, Config) and arm.config.model.synthesiser != "nearest"
     }
     if not arms:
         raise fault("is no run of ddsp_autoencoder with an arm that was trained")

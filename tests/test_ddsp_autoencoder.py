@@ -67,7 +67,7 @@ def test_the_sampler_plays_the_nearest_key_at_the_right_pitch(data):
     "change",
     [
         {},
-        {"kind": "samples"},
+        {"synthesiser": "samples"},
         {"decoder": "dilated", "depth": 2},
         {"timbre": 3},
         {"room": "impulse"},

@@ -65,7 +65,7 @@ def training(batch: str):
         return jnp.mean(jax.vmap(one)(f0_hz, loudness_db, audio, keys))
 
     @jax.jit(donate_argnums=(0, 1))
-    def step(params, state, index):
+    def step(params, state, index, features):
         key = jax.random.fold_in(jax.random.key(1), index)
         value, slopes = jax.value_and_grad(loss)(params, *features, key)
         updates, state = optimiser.update(slopes, state)
@@ -73,12 +73,12 @@ def training(batch: str):
 
     began = time.perf_counter()
     state = optimiser.init(params)
-    compiled = step.lower(params, state, 0).compile()
+    compiled = step.lower(params, state, jnp.asarray(0), features).compile()
     built = time.perf_counter() - began
     held = [params, state, 0]
 
     def turn():
-        params, state, value = compiled(*held[:2], jnp.asarray(held[2]))
+        params, state, value = compiled(*held[:2], jnp.asarray(held[2]), features)
         held[:] = params, state, held[2] + 1
         return {"loss": float(value), "compile": built, "calls": 1}
 

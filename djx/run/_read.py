@@ -15,6 +15,9 @@ from typing import Any
 from ..core.errors import ConfigError, did_you_mean, Fault
 
 
+TOOLS = ("claims", "render", "run")  # modules that are commands
+
+
 def check_file(
     path: str | Path, overrides: Sequence[str] = (), package: str = "experiments"
 ) -> None:
@@ -183,15 +186,23 @@ def apply_overrides(table: dict, overrides: Sequence[str], path: str) -> None:
         raise ConfigError(faults)
 
 
+def experiment_names(package: str) -> list[str]:
+    """A package's experiments: its modules that are neither tools nor start with `_`.
+
+    Args:
+        package: its name.
+
+    Returns:
+        The names, sorted.
+    """
+    found = importlib.import_module(package)
+    names = [m.name for m in pkgutil.iter_modules(found.__path__) if not m.ispkg]
+    return sorted(n for n in names if n not in TOOLS and not n.startswith("_"))
+
+
 def check_experiment(table: Mapping[str, Any], path: str, package: str) -> None:
     """Checks that a package has the experiment's module, without importing it."""
-    found = importlib.import_module(package)
-    tools = {"run", "claims"}
-    known = {
-        m.name
-        for m in pkgutil.iter_modules(found.__path__)
-        if not (m.ispkg or m.name in tools or m.name.startswith("_"))
-    }
+    known = experiment_names(package)
     experiment = table.get("experiment")
     if experiment is None:
         faults = [Fault(path, "experiment", "required, but missing")]
