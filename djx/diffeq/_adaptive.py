@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ..core import bind, Operation, varying_alike
-from ._lanes import any_lane, choose, Lanes
+from ._lanes import any_lane, choose, in_one_pass, Lanes
 from ._problem import Problem, State, Tally
 
 
@@ -296,6 +296,10 @@ class Forward(Operation):
         problem, lanes = self.problem, self.lanes
         t, end, state = carry.t, carry.end, carry.state
         new, k, error, tally = lanes.over(problem.advance, 3)(state, t, end, flat)
+        if problem.separate:
+            used = k if carry.saved else []
+            new, error, used = in_one_pass((new, error, used))
+            k = used or k
         ask = lanes.over(problem.times, 6)
         keep, start, next_end, control, gave_up, broken, hopeless = ask(
             t, end, state, new.y, error, carry.control, flat
@@ -318,6 +322,10 @@ class Forward(Operation):
             control = choose(active, control, carry.control)
             if slopes is not None:
                 slopes = choose(active, slopes, carry.slopes)
+        moved = choose(accept, new, state), start, next_end, code.astype(jnp.int32)
+        if problem.separate:
+            moved = in_one_pass(moved)
+        state, start, next_end, code = moved
         took = accept.astype(jnp.int32)
         saved, next_save, positions = self._save(carry, accept, k, flat)
         slot = carry.slot
@@ -334,7 +342,7 @@ class Forward(Operation):
             step_ends = put_row(step_ends, jnp.where(accept, end, jnp.inf), slot)
         ones = jnp.ones_like(took) if not lanes.count else active.astype(jnp.int32)
         return _Carry(
-            choose(accept, new, state),
+            state,
             start,
             next_end,
             control,
@@ -343,7 +351,7 @@ class Forward(Operation):
             ),
             carry.attempts + ones,
             carry.accepted + took,
-            code.astype(jnp.int32),
+            code,
             saved,
             next_save,
             stepped,

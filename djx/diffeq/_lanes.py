@@ -111,3 +111,37 @@ def _behind_batch(arrays, dims):
 
 
 batching.primitive_batchers[behind_p] = _behind_batch
+
+
+def in_one_pass(tree: PyTree) -> PyTree:
+    """The same values, all of one shape, in one loop of XLA's CPU compiler.
+
+    By itself that compiles a loop for each, which computes anew what they share.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    if leaves[0].ndim:
+        leaves = one_pass_p.bind(*leaves)
+    return jax.tree.unflatten(structure, leaves)
+
+
+one_pass_p = jex.core.Primitive("djx_one_pass")
+one_pass_p.multiple_results = True
+one_pass_p.def_impl(lambda *leaves: leaves)
+one_pass_p.def_abstract_eval(lambda *leaves: leaves)
+mlir.register_lowering(one_pass_p, lambda context, *leaves: leaves)
+
+
+def _last_of_two(*leaves):
+    # Of what has several results, XLA fuses other operations into reductions only, and
+    # those may not mix types of floating point numbers.
+    floats = [x.dtype for x in leaves if jnp.issubdtype(x.dtype, jnp.floating)]
+    if len(set(floats)) > 1:
+        return leaves
+    copies = [jnp.broadcast_to(leaf, (2, *leaf.shape)) for leaf in leaves]
+    zeros = [jnp.zeros((), leaf.dtype) for leaf in leaves]
+    return jax.lax.reduce(copies, zeros, lambda _, last: last, (0,))
+
+
+mlir.register_lowering(
+    one_pass_p, mlir.lower_fun(_last_of_two, multiple_results=True), platform="cpu"
+)

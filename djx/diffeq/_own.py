@@ -10,7 +10,15 @@ from jaxtyping import PyTree
 
 from ..core import bind, varying_axes
 from ._accumulate import AccumulatingSolver
-from ._adaptive import Forward, GAVE_UP, NOT_FINITE, OKAY, OUT_OF_STEPS, UNDERFLOW
+from ._adaptive import (
+    Forward,
+    GAVE_UP,
+    NOT_FINITE,
+    OKAY,
+    OUT_OF_STEPS,
+    Results,
+    UNDERFLOW,
+)
 from ._choice import Choice, inner_of
 from ._fixed import (
     example_control,
@@ -27,6 +35,7 @@ from ._noise import controls
 from ._problem import Inputs, Problem, State, stop, Tally
 from ._reversible import reversible_solve
 from ._saving import assembled, Part, parts_of, Saved
+from ._separate import separated, Separation
 from ._setup import arrays_of, equation_of, promoted, Span, span, Turned
 from ._stochastic import STEPS
 
@@ -138,7 +147,7 @@ def _problem(given, equation, constants, whole, first, ts, y0, state, max_steps,
         accumulators,
     )
     flat, tree = jax.tree.flatten(inputs)
-    steps, rows, compaction = rest
+    steps, rows, compaction, separate = rest
     method = method_of(inner)
     assert method is not None
     problem = Problem(
@@ -153,6 +162,7 @@ def _problem(given, equation, constants, whole, first, ts, y0, state, max_steps,
         steps,
         rows,
         compaction,
+        separate,
     )
     return problem, flat
 
@@ -160,6 +170,13 @@ def _problem(given, equation, constants, whole, first, ts, y0, state, max_steps,
 def _adaptive(given, adjoint, max_steps, parts: list[Part], whole, ts, y0) -> Outcome:
     terms, inner = given["terms"], inner_of(given["solver"])
     equation, constants = equation_of(terms, whole, y0, given["args"])
+    start, separation = y0, None
+    if _may_separate(given, whole):
+        steps = given["stepsize_controller"]
+        found = separated(equation, constants, steps, whole.t0, y0)
+        if found is not None:
+            equation, separation = found
+            start = separation.split(y0)
     controller = given["stepsize_controller"].wrap(whole.direction)
     first, state = controller.init(
         Turned(terms, whole),
@@ -175,13 +192,16 @@ def _adaptive(given, adjoint, max_steps, parts: list[Part], whole, ts, y0) -> Ou
     state = jax.tree.map(lambda x: jnp.asarray(x) if eqx.is_array_like(x) else x, state)
     steps = tuple(p.sub.steps for p in parts if p.steps is not None)
     compaction = getattr(adjoint, "compaction", False)
-    rest = (steps, rows_of(adjoint, y0, max_steps), compaction)
+    rows = rows_of(adjoint, y0, max_steps)
+    rest = (steps, rows, compaction, separation is not None)
     problem, flat = _problem(
-        given, equation, constants, whole, first, ts, y0, state, max_steps, rest
+        given, equation, constants, whole, first, ts, start, state, max_steps, rest
     )
     forward = Forward(problem, Lanes((), [()] * len(flat)), False, False)
     shape = jax.eval_shape(forward.solve, flat)
     results, _ = jax.tree.unflatten(jax.tree.structure(shape), bind(forward, *flat))
+    if separation is not None:
+        results = _joined(results, separation)
     end = jnp.where(results.code == OKAY, whole.t1, results.t)
     saved = Saved(
         whole.t0,
@@ -204,6 +224,23 @@ def _adaptive(given, adjoint, max_steps, parts: list[Part], whole, ts, y0) -> Ou
         results.code,
         method.new_stages * results.attempts + method.fsal,
         method.new_stages * results.accepted + method.fsal,
+    )
+
+
+def _may_separate(given, whole) -> bool:
+    # Accumulators see the state, and maps over a mesh mark what varies.
+    accumulates = isinstance(given["solver"], AccumulatingSolver)
+    ordinary = type(given["terms"]) is diffrax.ODETerm
+    return ordinary and not accumulates and not varying_axes(given, whole)
+
+
+def _joined(results: Results, separation: Separation) -> Results:
+    final, join = results.final, separation.join
+    f = None if final.f is None else join(final.f)
+    return results._replace(
+        final=State(join(final.y), f, final.values),
+        saved=[join(one) for one in results.saved],
+        stepped=[join(one) for one in results.stepped],
     )
 
 
@@ -240,7 +277,7 @@ def _fixed(
                 y0,
                 (),
                 steps,
-                ((), 2, False),
+                ((), 2, False, False),
             )
             stepper = runge_kutta(problem, flat)
     method = stepper.method

@@ -77,6 +77,8 @@ class Problem:
     """States that the record keeps."""
     compaction: bool
     """Whether a batch goes on without the solves that have ended."""
+    separate: bool
+    """Whether the state is a list of numbers."""
 
     def inputs(self, flat: list[Any]) -> Inputs:
         """The arrays by name."""
