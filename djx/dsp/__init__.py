@@ -60,6 +60,7 @@ from ._harmonic import (
     nyquist_gain as nyquist_gain,
 )
 from ._harmonic_sum import harmonic_sum as harmonic_sum
+from ._iir import lfilter as lfilter, sosfilt as sosfilt
 from ._loudness import a_weighting as a_weighting, loudness_db as loudness_db
 from ._loudness_loss import LoudnessLoss as LoudnessLoss
 from ._mel import (
@@ -86,6 +87,11 @@ from ._rooms import (
 )
 from ._sinusoids import Sinusoids as Sinusoids, SinusoidsState as SinusoidsState
 from ._spectral_loss import SpectralLoss as SpectralLoss
+from ._state_space import state_space as state_space
+from ._state_variable import (
+    state_variable as state_variable,
+    StateVariable as StateVariable,
+)
 from ._stft import stft as stft
 from ._transport import SpectralTransport as SpectralTransport
 from ._wasserstein import wasserstein as wasserstein

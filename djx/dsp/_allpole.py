@@ -1,17 +1,19 @@
 """Filters with poles that change from sample to sample, and their exact adjoint."""
 
-import math
+import functools as ft
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..core import bind
-from ._rows import Lanes, unknown_to_compilers
-
-
-BLOCK = 64  # samples
-UNROLL = 2  # samples of one turn of the innermost loop
+from ._poles import (
+    parallel as _parallel,
+    parallel_transposed as _parallel_transposed,
+    sequential as _sequential,
+    sequential_transposed as _sequential_transposed,
+)
+from ._rows import Lanes
 
 
 def allpole(
@@ -21,12 +23,11 @@ def allpole(
 ) -> Float[Array, " samples"]:
     """y[n] = x[n] - sum_k a[n, k] y[n - k], k from 1 to the order.
 
-    The derivative is exact: the adjoint is the same filter, run backwards with its
-    coefficients shifted, v[n] = g[n] - sum_k a[n + k, k] v[n + k]. It costs as much as
-    the filter, and keeps nothing but the output. On CPUs samples are taken one by one;
-    elsewhere in parallel, by an associative scan over the state's matrices. On CPUs a
-    stream in chunks of multiples of 64 samples gives the bits of the whole; in others
-    it may round differently.
+    The derivative is exact: the adjoint is the same filter in its transposed form, run
+    backwards. It costs as much as the filter, and keeps nothing but the output. On CPUs
+    samples are taken one by one; elsewhere in parallel, by an associative scan over the
+    state's matrices. On CPUs a stream in chunks of multiples of 64 samples gives the
+    bits of the whole; in others it may round differently.
 
     Args:
         audio: x.
@@ -50,9 +51,8 @@ def allpole(
         raise ValueError(f"past has the {order} last outputs, not shape {past.shape}")
     dtype = jnp.result_type(audio, coefficients, jnp.float32)
     past = jnp.zeros(order) if past is None else past
-    coefficients = jnp.broadcast_to(coefficients, whole)
     given = (x.astype(dtype) for x in (coefficients, audio, past))
-    return bind(_AllPole(), *given)[0]
+    return bind(DIRECT, *given)[0]
 
 
 def last_outputs(
@@ -70,28 +70,24 @@ def last_outputs(
     return jnp.concatenate([output[::-1], past])[: past.shape[0]]
 
 
-class _AllPole(Lanes):
-    """Of (..., samples, order), (..., samples) and (..., order) arrays."""
+class _Direct(Lanes):
+    """y[n] = x[n] - sum_k a[n, k] y[n - k]; backwards, y[n + k].
+
+    Of (..., samples, order) or (..., order), (..., samples) and (..., order) arrays.
+    """
+
+    def __init__(self, backwards: bool):
+        self.backwards = backwards
 
     def run(self, a, x, past):
-        lead, samples = x.shape[:-1], x.shape[-1]
-        if a.shape[-1] == 0 or x.size == 0:
+        if past.shape[-1] == 0 or x.size == 0:
             return [x]
-        count = math.prod(lead)
-        rows = (
-            a.reshape(count, *a.shape[-2:]),
-            x.reshape(count, samples),
-            past.reshape(count, -1),
+        out = jax.lax.platform_dependent(
+            *(a, x, past),
+            cpu=ft.partial(_sequential, backwards=self.backwards),
+            default=ft.partial(_parallel, backwards=self.backwards),
         )
-
-        def one_by_one(*rows):
-            return jax.lax.map(lambda row: _sequential(*row), rows)
-
-        def at_once(*rows):
-            return jax.vmap(_parallel)(*rows)
-
-        out = jax.lax.platform_dependent(*rows, cpu=one_by_one, default=at_once)
-        return [out.reshape(x.shape)]
+        return [out]
 
     def linearised(self, active, primals):
         """dy[n] = dx[n] - sum_k da[n, k] y[n - k] - sum_k a[n, k] dy[n - k]."""
@@ -100,89 +96,99 @@ class _AllPole(Lanes):
 
         def push(tangents):
             given = iter(tangents)
-            da, dx, dpast = (next(given) if is_active else None for is_active in active)
+            da, dx, dpast = (next(given) if one else None for one in active)
             dx = jnp.zeros_like(x) if dx is None else dx
             dpast = jnp.zeros_like(past) if dpast is None else dpast
             if da is not None:
-                for k in range(1, a.shape[-1] + 1):
-                    dx = dx - da[..., k - 1] * _delayed(y, past, k)
+                for k in range(1, past.shape[-1] + 1):
+                    heard = earlier(y, past, k, self.backwards)
+                    dx = dx - per_sample(da[..., k - 1], x) * heard
             return bind(self, a, dx, dpast)
 
         return [y], push
 
     def transposed(self, linear, cotangents, arguments):
-        """Backwards, with the coefficients of the samples that look back at one."""
+        """The other form, the other way: what waits at its end belongs to the past."""
         a, _, past = arguments
         (g,) = cotangents
-        order = a.shape[-1]
-        ahead = [_shifted(a[..., k - 1], k) for k in range(1, order + 1)]
-        back = jnp.flip(jnp.stack(ahead, -1), -2) if order else jnp.zeros_like(a)
-        nothing = jnp.zeros(past.shape, g.dtype)
-        (v,) = bind(self, back, jnp.flip(g, -1), nothing)
-        v = jnp.flip(v, -1)
-        before = []
-        for j in range(1, order + 1):  # y[-j] is heard in y[n] by a[n, n + j]
-            heard = range(min(order - j + 1, v.shape[-1]))
-            parts = [-a[..., n, n + j - 1] * v[..., n] for n in heard]
-            before.append(sum(parts, start=jnp.zeros_like(g[..., 0])))
-        d_past = jnp.stack(before, -1) if order else nothing
-        return [None, v if linear[1] else None, d_past if linear[2] else None]
+        other = FORWARD if self.backwards else BACKWARD
+        d_x, d_past = bind(other, a, g, jnp.zeros(past.shape, g.dtype))
+        return [None, d_x if linear[1] else None, d_past if linear[2] else None]
 
 
-def _delayed(y, past, k: int):
-    """y[n - k]."""
+class _Transposed(Lanes):
+    """y[n] = x[n] - sum_k a[n - k, k] y[n - k]; backwards, n + k.
+
+    Every output sends a part of itself ahead as soon as it is known. What waits for
+    the first samples comes in, what waits for those after the last goes out.
+    """
+
+    def __init__(self, backwards: bool):
+        self.backwards = backwards
+
+    def run(self, a, x, waiting):
+        if waiting.shape[-1] == 0 or x.size == 0:
+            return [x, waiting]
+        return jax.lax.platform_dependent(
+            *(a, x, waiting),
+            cpu=ft.partial(_sequential_transposed, backwards=self.backwards),
+            default=ft.partial(_parallel_transposed, backwards=self.backwards),
+        )
+
+    def linearised(self, active, primals):
+        a, x, waiting = primals
+        y, end = bind(self, *primals)
+
+        def push(tangents):
+            given = iter(tangents)
+            da, dx, dwaiting = (next(given) if one else None for one in active)
+            dx = jnp.zeros_like(x) if dx is None else dx
+            dwaiting = jnp.zeros_like(waiting) if dwaiting is None else dwaiting
+            if da is None:
+                return bind(self, a, dx, dwaiting)
+            order = waiting.shape[-1]
+            parts = [-per_sample(da[..., k], x) * y for k in range(order)]
+            now, later = sent([dx, *parts], self.backwards)
+            dy, dend = bind(self, a, now, dwaiting)
+            return [dy, dend + later]
+
+        return [y, end], push
+
+    def transposed(self, linear, cotangents, arguments):
+        a, x, waiting = arguments
+        g, past = (
+            jnp.zeros(like.shape, like.dtype) if c is None else c
+            for c, like in zip(cotangents, (x, waiting), strict=True)
+        )
+        (d_x,) = bind(DIRECT if self.backwards else AGAINST, a, g, past)
+        nearest = jnp.flip(d_x, -1) if self.backwards else d_x
+        d_waiting = jnp.concatenate([nearest, past], -1)[..., : past.shape[-1]]
+        return [None, d_x if linear[1] else None, d_waiting if linear[2] else None]
+
+
+DIRECT, AGAINST = _Direct(False), _Direct(True)
+FORWARD, BACKWARD = _Transposed(False), _Transposed(True)
+
+
+def per_sample(part, audio):
+    """One of the coefficients, beside samples."""
+    return part if part.ndim == audio.ndim else part[..., None]
+
+
+def earlier(y, past, k: int, backwards: bool = False):
+    """y[n - k], or y[n + k]; `past` has what lies before, the nearest first."""
+    if backwards:
+        return jnp.concatenate([y, past[..., :k]], -1)[..., k:]
     return jnp.concatenate([jnp.flip(past[..., :k], -1), y], -1)[..., : y.shape[-1]]
 
 
-def _shifted(a, k: int):
-    """a[n + k], zero after the end."""
-    k = min(k, a.shape[-1])
-    none = jnp.zeros((*a.shape[:-1], k), a.dtype)
-    return jnp.concatenate([a[..., k:], none], -1)
-
-
-def _sequential(a, x, past):
-    """Sample by sample, in blocks of one size: chunks of blocks cannot change a bit."""
-    samples, order = a.shape
-    blocks = -(-samples // BLOCK)
-    fill = blocks * BLOCK - samples
-    a = jnp.pad(a, [(0, fill), (0, 0)]).reshape(blocks, BLOCK, order)
-    x = jnp.pad(x, (0, fill)).reshape(blocks, BLOCK)
-
-    def step(last, given):
-        a, x = given
-        # The newest output last, so that what waits for it is one operation.
-        out = x
-        for k in reversed(range(order)):
-            out = out - a[k] * last[k]
-        return (out, *last[:-1]), out
-
-    def of_block(index, carry):
-        last, outs = carry
-        given = (jax.lax.dynamic_index_in_dim(z, index, 0, False) for z in (a, x))
-        last, out = jax.lax.scan(step, last, tuple(given), unroll=UNROLL)
-        return last, jax.lax.dynamic_update_index_in_dim(outs, out, index, 0)
-
-    start = tuple(past[k] for k in range(order))
-    turns = unknown_to_compilers(blocks, x)
-    _, out = jax.lax.fori_loop(0, turns, of_block, (start, jnp.zeros_like(x)))
-    return out.reshape(-1)[:samples]
-
-
-def _parallel(a, x, past):
-    """The states s[n] = A[n] s[n - 1] + (x[n], 0, ..), by an associative scan."""
-    samples, order = a.shape
-    below = jnp.broadcast_to(
-        jnp.eye(order - 1, order, dtype=a.dtype), (samples, order - 1, order)
-    )
-    matrices = jnp.concatenate([-a[:, None, :], below], 1)
-    inputs = jnp.zeros((samples, order), x.dtype).at[:, 0].set(x)
-    inputs = inputs.at[0].add(matrices[0] @ past)
-
-    def join(first, second):
-        return (
-            second[0] @ first[0],
-            jnp.einsum("...ij,...j->...i", second[0], first[1]) + second[1],
-        )
-
-    return jax.lax.associative_scan(join, (matrices, inputs))[1][:, 0]
+def sent(parts, backwards: bool = False):
+    """sum_k parts[k][n - k] where there are samples, and what lies after the last."""
+    order, samples = len(parts) - 1, parts[0].shape[-1]
+    still = [(0, 0)] * (parts[0].ndim - 1)
+    pads = [(k, order - k)[:: -1 if backwards else 1] for k in range(order + 1)]
+    each = zip(parts, pads, strict=True)
+    total = ft.reduce(jnp.add, [jnp.pad(part, [*still, pad]) for part, pad in each])
+    if backwards:
+        return total[..., order:], jnp.flip(total[..., :order], -1)
+    return total[..., :samples], total[..., samples:]
