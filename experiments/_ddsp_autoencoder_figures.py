@@ -6,8 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from djx.dsp import loudness_db, yin
+from djx.dsp import loudness_db
 from djx.run import Report
+from experiments._ddsp_autoencoder_scores import pitch_of
 from experiments._recordings import Examples, PERIODIC
 from experiments._recordings_config import Recordings
 
@@ -81,21 +82,17 @@ def draw(
     seconds = np.arange(targets.f0_hz.shape[1]) * data.hop / data.sample_rate
     for name, audio in heard.items():
         sound = jnp.asarray(audio[note])
-        pitch = yin(
-            sound,
-            data.sample_rate,
-            hop=data.hop,
-            least_hz=data.least_hz,
-            greatest_hz=data.greatest_hz,
-        )
+        pitch = pitch_of(sound, data)
         there = np.asarray(pitch.aperiodicity) < PERIODIC
         above.plot(seconds, np.where(there, pitch.f0_hz, np.nan), label=name)
         loudness = loudness_db(sound, data.sample_rate, hop=data.hop)
         below.plot(seconds, loudness, label=name)
-    above.set(ylabel="f0 (Hz), where there is one", yscale="log")
+    above.set(ylabel="f0 (Hz)")
     below.set(ylabel="loudness (dB)", xlabel="seconds", ylim=(-90, 0))
     above.legend(frameon=False, fontsize="small")
-    report.figure(figure, f"Pitch and loudness of key {targets.key[note]}.")
+    report.figure(
+        figure, f"Pitch, where there is one, and loudness of key {targets.key[note]}."
+    )
     for note in shown:
         for name, audio in heard.items():
             caption = f"key {targets.key[note]}: {name}"

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.signal import resample_poly
 
-from djx.dsp import loudness_db, SpectralLoss, yin
+from djx.dsp import loudness_db, Pitch, SpectralLoss, yin
 from experiments._recordings import Examples, notes, PERIODIC
 from experiments._recordings_config import Recordings
 
@@ -30,15 +30,7 @@ def scores(
         how many frames f0_l1 is the mean of.
     """
     loudness = loudness_db(audio, data.sample_rate, hop=data.hop)
-    # As the recordings' pitch was found: at twice the rate, for whole samples are
-    # coarse beside the periods of high notes with many harmonics.
-    pitch = yin(
-        twice(audio),
-        2 * data.sample_rate,
-        hop=2 * data.hop,
-        least_hz=data.least_hz,
-        greatest_hz=data.greatest_hz,
-    )
+    pitch = pitch_of(audio, data)
     there = note.aperiodicity < PERIODIC
     both = there & (pitch.aperiodicity < PERIODIC)
     semitones = jnp.abs(12 * jnp.log2(pitch.f0_hz / note.f0_hz))
@@ -48,6 +40,27 @@ def scores(
         "f0_outliers": 1 - _mean(both.astype(float), there),
         "spectral": SpectralLoss()(audio, jnp.asarray(note.audio)),
     }
+
+
+def pitch_of(audio: Float[Array, " samples"], data: Recordings) -> Pitch:
+    """Pitch as that of the recordings was found: at twice their rate.
+
+    Whole samples are coarse beside the periods of high notes with many harmonics.
+
+    Args:
+        audio: what was rendered.
+        data: the config's.
+
+    Returns:
+        At every frame.
+    """
+    return yin(
+        twice(audio),
+        2 * data.sample_rate,
+        hop=2 * data.hop,
+        least_hz=data.least_hz,
+        greatest_hz=data.greatest_hz,
+    )
 
 
 def twice(audio: Float[Array, " samples"]) -> Float[Array, " 2*samples"]:
