@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
             arm=args.arm,
             seed=args.seed,
             loudest_db=args.loudest,
+            quietest_db=args.quietest,
             transpose=args.transpose,
             timbre=args.timbre,
         )
@@ -57,6 +58,7 @@ def render(
     arm: str | None = None,
     seed: int | None = None,
     loudest_db: float = -18.0,
+    quietest_db: float = -40.0,
     transpose: float = 0.0,
     timbre: str | Path | None = None,
 ) -> tuple[float, float]:
@@ -71,6 +73,8 @@ def render(
         arm: which instrument; the first one that was trained if None.
         seed: which seed of it; the first if None.
         loudest_db: loudness of a MIDI file's hardest note.
+        quietest_db: the least loudness that the instrument is asked for; what is below
+            is made softer afterwards.
         transpose: semitones upwards.
         timbre: a recording whose mean timbre is played, where the arm has an encoder.
 
@@ -82,6 +86,8 @@ def render(
         ResumeError: where the directory holds no run.
     """
     import scipy.io.wavfile
+
+    from djx.dsp import Room
 
     model, config = _instrument(run, arm, seed)
     rate, hop = config.data.sample_rate, config.data.hop
@@ -95,8 +101,16 @@ def render(
         inputs["z"] = np.tile(z, (len(score.f0_hz), 1))
     silent = round(TAIL_SECONDS * rate / hop)
     inputs = {name: _held(a, silent) for name, a in inputs.items()}
-    inputs["loudness_db"][-silent:] = QUIET_DB
+    wanted = inputs["loudness_db"]
+    wanted[-silent:] = QUIET_DB
+    # What is softer than all that was learned from is turned down afterwards: no
+    # network was told what silence is. A room would be cut off with it.
+    if not any(isinstance(node.processor, Room) for node in model.voice.nodes):
+        inputs["loudness_db"] = np.maximum(wanted, quietest_db)
     sound, spent = streamed(model.voice, inputs, hop)
+    gain_db = (wanted - inputs["loudness_db"]).astype(np.float64)
+    place = np.arange(len(sound)) / hop
+    sound = sound * 10 ** (np.interp(place, np.arange(len(gain_db)), gain_db) / 20)
     # Only what would be cut off is made softer.
     sound = sound / max(1.0, float(np.max(np.abs(sound), initial=0)))
     scipy.io.wavfile.write(wav, rate, np.int16(np.round(32767 * sound)))
@@ -207,6 +221,13 @@ def _parser() -> argparse.ArgumentParser:
         default=-18.0,
         metavar="DB",
         help="loudness of a MIDI file's hardest note (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--quietest",
+        type=float,
+        default=-40.0,
+        metavar="DB",
+        help="least loudness that the instrument learned (default: %(default)s)",
     )
     parser.add_argument(
         "--transpose", type=float, default=0.0, metavar="SEMITONES", help="upwards"
