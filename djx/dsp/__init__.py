@@ -1,6 +1,16 @@
 """Synthesis and analysis of sound, differentiable and in streams."""
 
 from ._allpole import allpole as allpole, last_outputs as last_outputs
+from ._biquads import (
+    biquad_all_pass as biquad_all_pass,
+    biquad_band_pass as biquad_band_pass,
+    biquad_high_pass as biquad_high_pass,
+    biquad_high_shelf as biquad_high_shelf,
+    biquad_low_pass as biquad_low_pass,
+    biquad_low_shelf as biquad_low_shelf,
+    biquad_notch as biquad_notch,
+    biquad_peaking as biquad_peaking,
+)
 from ._catalogue import (
     graph_of as graph_of,
     NodeTable as NodeTable,
@@ -85,6 +95,7 @@ from ._rooms import (
     NoiseRoom as NoiseRoom,
     Room as Room,
 )
+from ._sinc import centred as centred, windowed_sinc as windowed_sinc
 from ._sinusoids import Sinusoids as Sinusoids, SinusoidsState as SinusoidsState
 from ._spectral_loss import SpectralLoss as SpectralLoss
 from ._state_space import state_space as state_space

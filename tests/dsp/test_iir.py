@@ -20,10 +20,6 @@ from .moving_filters import CASES, given
 cases = pytest.mark.parametrize("kind", list(CASES))
 
 
-def dot(left, right):
-    return sum(jnp.vdot(a, b) for a, b in zip(left, right, strict=True))
-
-
 @pytest.mark.parametrize("sizes", [(1, 1), (3, 1), (1, 3), (3, 3), (2, 6), (9, 4)])
 def test_fixed_filters_are_those_of_scipy(sizes):
     rng = np.random.default_rng(0)
@@ -94,66 +90,6 @@ def test_in_parallel_they_are_the_same(fixed):
             both = [jax.jit(ft.partial(f, **options))(*arrays) for f in (one, other)]
             for a, b in zip(*both, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize(
-    "kind, samples", [*[(kind, 21) for kind in CASES], ("order five", 2)]
-)
-def test_adjoint(kind, samples):
-    function, by_loop = CASES[kind]
-    with jax.enable_x64(True):
-        arrays = given(kind, samples)
-        rng = np.random.default_rng(2)
-        along = [rng.normal(size=a.shape) * np.std(a) for a in arrays]
-        value, tangent = jax.jvp(
-            jax.jit(function), *(tuple(map(jnp.asarray, p)) for p in (arrays, along))
-        )
-        step = 1e-6
-        ends = [
-            by_loop(*(a + sign * step * t for a, t in zip(arrays, along, strict=True)))
-            for sign in (1, -1)
-        ]
-        for found, up, down in zip(tangent, *ends, strict=True):
-            slope = (up - down) / (2 * step)
-            np.testing.assert_allclose(found, slope, rtol=1e-5, atol=1e-5)
-        g = [jnp.asarray(rng.normal(size=v.shape)) for v in value]
-        back = jax.vjp(jax.jit(function), *map(jnp.asarray, arrays))[1](tuple(g))
-        np.testing.assert_allclose(dot(g, tangent), dot(along, back), rtol=1e-10)
-
-
-@pytest.mark.parametrize("kind", ["lfilter", "state variable"])
-def test_second_derivatives_are_symmetric(kind):
-    with jax.enable_x64(True):
-        arrays = tuple(map(jnp.asarray, given(kind, 4)))
-
-        def energy(controls):
-            y, end = CASES[kind][0](arrays[0], controls, *arrays[2:])
-            return jnp.sum(y**3) + jnp.sum(end**2)
-
-        size = arrays[1].size
-        both = [
-            jax.jit(how(jax.grad(energy)))(arrays[1]).reshape(size, size)
-            for how in (jax.jacfwd, jax.jacrev)
-        ]
-        np.testing.assert_allclose(both[0], both[1], rtol=1e-9, atol=1e-9)
-        np.testing.assert_allclose(both[0], both[0].T, rtol=1e-9, atol=1e-9)
-
-
-@cases
-def test_chunks_and_batches_give_the_same_bits(kind):
-    function = jax.jit(CASES[kind][0])
-    *arrays, state = (a.astype("float32") for a in given(kind, 329))
-    whole, end = function(*arrays, state)
-    parts, here, last = [], 0, state
-    for size in (*np.random.default_rng(3).permutation([64, 64, 128]), 73):
-        out, last = function(*(a[here : here + size] for a in arrays), last)
-        parts.append(out)
-        here += size
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
-    np.testing.assert_array_equal(last, end)
-    for batch in (1, 3, 16) if kind == "sosfilt" else (3,):
-        many = [jnp.tile(a, (batch, *[1] * a.ndim)) for a in (*arrays, state)]
-        np.testing.assert_array_equal(jax.jit(jax.vmap(function))(*many)[0][-1], whole)
 
 
 X, S = jnp.zeros(4), jnp.ones((2, 6))
