@@ -16,7 +16,7 @@ from . import record
 from .harness import Contestant, Numbers, Run, say
 
 
-PEERS = ("scipy", "torch", "torchdiffeq", "torchode", "torchsde")
+PEERS = ("scipy", "torch", "torchdiffeq", "torchode", "torchsde", "torchlpc")
 NOTES = (
     "Every contestant is on the same single core, torch with one thread. A turn is as "
     "many calls as fit in about {seconds:g} s, and every call waits for its result. "
