@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from djx.core.errors import ResumeError
+from djx.run._read import read_table
 from experiments._listing import experiment_names, schema, show_list
 from experiments.run import _parser, main
 
@@ -154,7 +155,7 @@ def test_list_shows_every_config_whole_in_a_narrow_terminal():
     for path in CONFIGS:
         lines = [s for s in done.stdout.splitlines() if f"/{path.name} " in s + " "]
         (line,) = (s for s in lines if str(path.relative_to(ROOT)) in s.split())
-        assert line.split()[1] == path.parent.name
+        assert line.split()[1] == read_table(path)["experiment"]
 
 
 def test_list_shows_what_is_wrong_and_goes_on(tmp_path, capsys, monkeypatch):
