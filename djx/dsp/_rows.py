@@ -60,7 +60,8 @@ def of_samples(
         A value for every sample.
     """
     (samples,) = signals[0].shape
-    rows = -(-samples // WIDTH)
+    # More than one block, which short chunks would be.
+    rows = max(-(-samples // WIDTH), WIDE_ROWS + 1)
 
     def split(signal):
         if signal.ndim == 0:
