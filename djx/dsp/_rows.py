@@ -60,8 +60,7 @@ def of_samples(
         A value for every sample.
     """
     (samples,) = signals[0].shape
-    # More than one block, which short chunks would be.
-    rows = max(-(-samples // WIDTH), WIDE_ROWS + 1)
+    rows = -(-samples // WIDTH)
 
     def split(signal):
         if signal.ndim == 0:
@@ -194,6 +193,8 @@ def unknown_to_compilers(count: int, floats: Array) -> Array:
     Returns:
         The number.
     """
-    # It depends on whether an element is a number, if only on paper.
-    odd = jnp.isnan(floats.reshape(-1)[0]).astype(jnp.int32)
+    # It depends on whether an element is a number, if only on paper; behind a barrier,
+    # or of constants the loop would be computed by the compiler, who rounds otherwise.
+    first = jax.lax.optimization_barrier(floats.reshape(-1)[0])
+    odd = jnp.isnan(first).astype(jnp.int32)
     return jnp.minimum(count, count + odd)
