@@ -26,8 +26,7 @@ def scores(
     Returns:
         `loudness_l1` in dB; `f0_l1` in semitones over the frames where both have a
         pitch; `f0_outliers`, the share of the recording's pitched frames in which the
-        rendering has none; `spectral`, the multi-scale distance; and their `weight`:
-        how many frames f0_l1 is the mean of.
+        rendering has none; and `spectral`, the multi-scale distance.
     """
     loudness = loudness_db(audio, data.sample_rate, hop=data.hop)
     pitch = pitch_of(audio, data)
@@ -110,8 +109,7 @@ def nearest_keys(data: Recordings, targets: Examples) -> np.ndarray:
     samples = targets.audio.shape[1]
     # An octave up takes twice as many samples of the recording and its loop.
     longer = data.model_copy(update={"seconds": 2 * data.seconds})
-    with jax.ensure_compile_time_eval():
-        source = notes(longer).part("train")
+    source = notes(longer).part("train")
     out = np.zeros((len(targets.key), samples), np.float32)
     for row, (key, instrument) in enumerate(
         zip(targets.key, targets.instrument, strict=True)

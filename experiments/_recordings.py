@@ -3,6 +3,7 @@
 import functools as ft
 from typing import Literal, NamedTuple
 
+import jax
 import numpy as np
 
 from djx.core.errors import ConfigError, did_you_mean, Fault
@@ -78,7 +79,9 @@ def notes(config: Recordings) -> Notes:
     Raises:
         ConfigError: where there is no bank, instrument or folder of that name.
     """
-    return _notes(config.model_dump_json())
+    # Now, even where the loop traces what asks for them.
+    with jax.ensure_compile_time_eval():
+        return _notes(config.model_dump_json())
 
 
 @ft.lru_cache(maxsize=4)

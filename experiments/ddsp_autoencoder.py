@@ -63,9 +63,7 @@ def initial_model(config: Config, key: Any) -> Any:
 
 def build(config: Config) -> Experiment:
     """The experiment of one arm."""
-    # Sounds are made and measured now, though the loop traces this function.
-    with jax.ensure_compile_time_eval():
-        recorded = notes(config.data)
+    recorded = notes(config.data)
     train, targets = recorded.part("train"), recorded.part(config.split)
     _check(config, recorded, train, targets)
     hop, rate = config.data.hop, config.data.sample_rate

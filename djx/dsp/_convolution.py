@@ -80,6 +80,8 @@ class ConvolutionState(NamedTuple):
     """The newest block."""
     spectra: Complex[Array, "partitions bins"]
     """Of the last pairs of blocks, the newest first."""
+    responses: Complex[Array, "partitions bins"]
+    """Of the impulse's partitions: made once, for they do not change."""
 
 
 class Convolution(eqx.Module):
@@ -127,9 +129,11 @@ class Convolution(eqx.Module):
         """
         del audio
         partitions = -(-self.impulse.shape[0] // self.hop)
-        dtype = self.impulse.dtype
-        spectra = jnp.zeros((partitions, self.hop + 1), jnp.result_type(dtype, 1j))
-        return ConvolutionState(jnp.zeros(self.hop, dtype), spectra)
+        fill = partitions * self.hop - self.impulse.shape[0]
+        parts = jnp.pad(self.impulse, (0, fill)).reshape(partitions, self.hop)
+        responses = jnp.fft.rfft(parts, 2 * self.hop)
+        last = jnp.zeros(self.hop, self.impulse.dtype)
+        return ConvolutionState(last, jnp.zeros_like(responses), responses)
 
     def step(
         self, state: ConvolutionState, audio: Float[Array, " blocks*hop"]
@@ -146,24 +150,38 @@ class Convolution(eqx.Module):
         Raises:
             ValueError: where the last block is not whole.
         """
-        if audio.shape[0] % self.hop:
-            raise ValueError(
-                f"{audio.shape[0]} samples are no whole blocks of {self.hop}"
-            )
-        partitions = state.spectra.shape[0]
-        fill = partitions * self.hop - self.impulse.shape[0]
-        parts = jnp.pad(self.impulse, (0, fill)).reshape(partitions, self.hop)
-        responses = jnp.fft.rfft(parts, 2 * self.hop)
+        return convolved(state, audio)
 
-        def of_block(state: ConvolutionState, block):
-            newest = jnp.fft.rfft(jnp.concatenate([state.last, block]))
-            spectra = jnp.concatenate([newest[None], state.spectra[:-1]])
-            out = jnp.fft.irfft(jnp.sum(spectra * responses, 0), 2 * self.hop)
-            return ConvolutionState(block, spectra), out[self.hop :]
 
-        blocks = audio.astype(state.last.dtype).reshape(-1, self.hop)
-        state, out = jax.lax.scan(of_block, state, blocks)
-        return state, out.reshape(-1)
+def convolved(
+    state: ConvolutionState, audio: Float[Array, " blocks*hop"]
+) -> tuple[ConvolutionState, Float[Array, " blocks*hop"]]:
+    """The next blocks of a stream, whose state knows the impulse.
+
+    Args:
+        state: of the stream.
+        audio: whole blocks.
+
+    Returns:
+        The state after them, and as many samples.
+
+    Raises:
+        ValueError: where the last block is not whole.
+    """
+    hop = state.last.shape[0]
+    if audio.shape[0] % hop:
+        raise ValueError(f"{audio.shape[0]} samples are no whole blocks of {hop}")
+
+    def of_block(carry, block):
+        last, spectra = carry
+        newest = jnp.fft.rfft(jnp.concatenate([last, block]))
+        spectra = jnp.concatenate([newest[None], spectra[:-1]])
+        out = jnp.fft.irfft(jnp.sum(spectra * state.responses, 0), 2 * hop)
+        return (block, spectra), out[hop:]
+
+    blocks = audio.astype(state.last.dtype).reshape(-1, hop)
+    (last, spectra), out = jax.lax.scan(of_block, (state.last, state.spectra), blocks)
+    return ConvolutionState(last, spectra, state.responses), out.reshape(-1)
 
 
 def decaying_noise(

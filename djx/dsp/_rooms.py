@@ -11,6 +11,7 @@ from ._controls import NoiseControls
 from ._convolution import (
     Convolution,
     ConvolutionState,
+    convolved,
     decaying_noise,
     reverberated,
 )
@@ -70,7 +71,7 @@ class Room(eqx.Module):
         Returns:
             The state after them, and as many samples.
         """
-        state, wet = Convolution(self.impulse(), self.hop).step(state, audio)
+        state, wet = convolved(state, audio)
         return state, audio + wet
 
 
