@@ -7,13 +7,13 @@ library starts threads, which stay on the cores that they were started on.
 import argparse
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import record
-from .harness import Contestant, Numbers, Run, say
+from .harness import Contestant, Isolated, Numbers, race, Run, say
 
 
 PEERS = ("scipy", "torch", "torchdiffeq", "torchode", "torchsde", "torchlpc")
@@ -89,6 +89,39 @@ def repeated(name: str, make: Make, options: Options, stands_for: int = 1):
         return turn
 
     return Contestant(name, setup)
+
+
+def raced(
+    makes: Mapping[str, Make],
+    options: Options,
+    title: str,
+    notes: str,
+    columns: Sequence[str],
+) -> tuple[dict[str, Any], dict[str, Numbers]]:
+    """A race of calls in this process, as a group of a table.
+
+    Args:
+        makes: by name, as `repeated` takes them.
+        options: how long to race.
+        title: of the group.
+        notes: what holds for it, beside what holds for every group.
+        columns: numbers to show, beside the first call.
+
+    Returns:
+        The group, and what `race` returned.
+    """
+    contestants: list[Contestant | Isolated] = [
+        repeated(name, make, options) for name, make in makes.items()
+    ]
+    taken = race(contestants, options.turns)
+    group = {
+        "title": title,
+        "notes": f"{notes}{options.notes}",
+        "per": "call",
+        "columns": ["first", *columns],
+        "contestants": taken,
+    }
+    return group, taken
 
 
 def per_call(taken: Numbers, which: str = "median_wall") -> float:

@@ -11,10 +11,9 @@ from .diffeq_calls import (
     least,
     Options,
     Part,
+    raced,
     ratio,
-    repeated,
 )
-from .harness import Contestant, Isolated, race
 
 
 DJX, PLAIN = "djx", "JAX, lax.scan and autodiff"
@@ -24,18 +23,8 @@ NORMS = "The other columns are norms. "
 
 
 def _race(makes, what, notes, gradient: bool, options: Options, apart=1e-4):
-    contestants: list[Contestant | Isolated] = [
-        repeated(name, make, options) for name, make in makes.items()
-    ]
-    taken = race(contestants, options.turns)
     columns = ("by audio", "by controls") if gradient else ("output",)
-    group = {
-        "title": what,
-        "notes": f"{WHAT}{notes}{NORMS}{options.notes}",
-        "per": "call",
-        "columns": ["first", *columns],
-        "contestants": taken,
-    }
+    group, taken = raced(makes, options, what, f"{WHAT}{notes}{NORMS}", columns)
     return group, taken, agreement(taken, columns, what, at_most=apart)
 
 

@@ -13,10 +13,9 @@ from .diffeq_calls import (
     Options,
     Part,
     per_call,
+    raced,
     ratio,
-    repeated,
 )
-from .harness import Contestant, Isolated, race
 
 
 DJX, NAIVE = "djx", "JAX, as defined"
@@ -26,18 +25,8 @@ OWN_PORT = "torch: magenta's definitions, written anew for this race. "
 
 
 def _race(makes, options: Options, title: str, notes: str, columns: list[str]):
-    contestants: list[Contestant | Isolated] = [
-        repeated(name, make, options) for name, make in makes.items()
-    ]
-    taken = race(contestants, options.turns)
-    group = {
-        "title": title,
-        "notes": f"{WHAT}{notes}{OWN_PORT}{options.notes}",
-        "per": "call",
-        "columns": ["first", *columns],
-        "contestants": taken,
-    }
-    return group, taken
+    notes = f"{WHAT}{notes}{OWN_PORT}"
+    return raced(makes, options, title, notes, columns)
 
 
 def harmonics_race(harmonics: int, gradient: bool, options: Options):
