@@ -10,6 +10,7 @@ from djx.dsp import (
     FilteredNoise,
     Harmonic,
     last_outputs,
+    packed,
     SpectralLoss,
 )
 
@@ -98,7 +99,6 @@ def stream_call(harmonics: int):
     f0, amplitudes = jnp.full(1, 220.0), jnp.full((1, harmonics), 1 / harmonics)
     magnitudes, poles = jnp.full((1, BANDS), 0.01), jnp.asarray([-1.5, 0.8])
 
-    @jax.jit
     def step(state, f0, amplitudes, magnitudes):
         tone, noise, past = state
         tone, sound = voice.step(tone, f0, amplitudes)
@@ -111,10 +111,12 @@ def stream_call(harmonics: int):
         breath.init(magnitudes, key=jax.random.key(0)),
         jnp.zeros(2),
     )
-    held = [start]
+    step_of_words, words = packed(step, start)
+    compiled = jax.jit(step_of_words)
+    held = [words]
 
     def call():
-        held[0], out = step(held[0], f0, amplitudes, magnitudes)
+        held[0], out = compiled(held[0], f0, amplitudes, magnitudes)
         return jax.block_until_ready(out)
 
     return call, lambda result: {}

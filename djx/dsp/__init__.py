@@ -87,6 +87,7 @@ from ._noise import (
     NoiseState as NoiseState,
     white_noise as white_noise,
 )
+from ._packed import packed as packed
 from ._phase import frame_phases as frame_phases
 from ._pyin import pyin as pyin, VoicedPitch as VoicedPitch
 from ._rooms import (

@@ -9,8 +9,8 @@ from jaxtyping import Array, Complex, Float
 
 from ..core.errors import did_you_mean
 from ._frames import check_hop
-from ._rows import by_rows
 from ._stft import fast_size
+from ._transform import filtered, irfft, rfft
 
 
 MODES = ("full", "head", "valid")
@@ -53,24 +53,12 @@ def convolve(
     if first == last:
         return jnp.zeros(0, jnp.result_type(audio, impulse))
     size = fast_size(full)
-
-    def of_rows(audio, impulse):
-        product = jnp.fft.rfft(audio, size) * jnp.fft.rfft(impulse, size)
-        return [jnp.fft.irfft(product, size)[:, first:last]]
-
-    def pull(given, cotangents):
-        audio, impulse = given
-        g = jnp.fft.rfft(jnp.pad(cotangents[0], [(0, 0), (first, size - last)]))
-
-        def back(other, length):
-            product = g * jnp.conj(jnp.fft.rfft(other, size))
-            return jnp.fft.irfft(product, size)[:, :length]
-
-        return [back(impulse, samples), back(audio, taps)]
-
     dtype = jnp.result_type(audio, impulse)
-    given = audio.astype(dtype), impulse.astype(dtype)
-    return by_rows(of_rows, *given, rows=1, pull=pull)[0]
+    audio, impulse = audio.astype(dtype), impulse.astype(dtype)
+    # No block is needed for equal bits: transforms of rows are each row's own, and a
+    # product of spectra, between two transforms, is never compiled with anything else.
+    padded = jnp.pad(audio, (0, size - samples))
+    return filtered(padded, rfft(impulse, size))[first:last]
 
 
 class ConvolutionState(NamedTuple):
@@ -131,7 +119,7 @@ class Convolution(eqx.Module):
         partitions = -(-self.impulse.shape[0] // self.hop)
         fill = partitions * self.hop - self.impulse.shape[0]
         parts = jnp.pad(self.impulse, (0, fill)).reshape(partitions, self.hop)
-        responses = jnp.fft.rfft(parts, 2 * self.hop)
+        responses = rfft(parts, 2 * self.hop)
         last = jnp.zeros(self.hop, self.impulse.dtype)
         return ConvolutionState(last, jnp.zeros_like(responses), responses)
 
@@ -174,9 +162,9 @@ def convolved(
 
     def of_block(carry, block):
         last, spectra = carry
-        newest = jnp.fft.rfft(jnp.concatenate([last, block]))
+        newest = rfft(jnp.concatenate([last, block]))
         spectra = jnp.concatenate([newest[None], spectra[:-1]])
-        out = jnp.fft.irfft(jnp.sum(spectra * state.responses, 0), 2 * hop)
+        out = irfft(jnp.sum(spectra * state.responses, 0), 2 * hop)
         return (block, spectra), out[hop:]
 
     blocks = audio.astype(state.last.dtype).reshape(-1, hop)

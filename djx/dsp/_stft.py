@@ -5,6 +5,8 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Array, Complex, Float
 
+from ._transform import rfft
+
 
 def framed(audio: Float[Array, " samples"], size: int, hop: int):
     """Overlapping frames, as shifted views of blocks that stand side by side.
@@ -80,7 +82,7 @@ def stft(
     """
     check_sizes(fft_size, hop)
     frames = framed(audio, fft_size, hop)
-    return jnp.fft.rfft(frames * hann(fft_size, audio.dtype))
+    return rfft(frames * hann(fft_size, audio.dtype))
 
 
 def centred_stft(
