@@ -3,12 +3,14 @@
 from typing import Annotated, Any, Literal
 
 import equinox as eqx
+import jax
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import Field
 
-from djx.dsp import Graph, graph_of, NodeTable, TimbreEncoder
+from djx.dsp import Graph, graph_of, NodeTable, PitchEncoder, TimbreEncoder
 from djx.run import Section
+from experiments._recordings_config import Recordings
 
 
 Count = Annotated[int, Field(gt=0)]
@@ -47,6 +49,9 @@ class Model(Section):
     """Length of its response."""
     timbre: Annotated[int, Field(ge=0)] = 0
     """Numbers a frame of z, from the sound itself; none if 0."""
+    pitch: Literal["measured", "encoder"] = "measured"
+    """measured: as the recordings' was; encoder: by a network that learns meanwhile,
+    from sounds of harmonics whose pitch is known."""
     nodes: list[Node] = []
     """The graph in full, instead of all fields above but `synthesiser` and `timbre`."""
 
@@ -55,10 +60,21 @@ class Autoencoder(eqx.Module):
     """A graph that makes sound, and what is read from sound for it."""
 
     encoder: TimbreEncoder | None
+    pitch: PitchEncoder | None
     voice: Graph
 
-    def __init__(self, model: Model, rate: int, hop: int, *, key: PRNGKeyArray):
+    def __init__(self, model: Model, data: Recordings, *, key: PRNGKeyArray):
         first, second = jr.split(key)
+        rate, hop = data.sample_rate, data.hop
+        self.pitch = None
+        if model.pitch == "encoder":
+            self.pitch = PitchEncoder(
+                sample_rate=rate,
+                hop=hop,
+                least_hz=data.least_hz,
+                greatest_hz=data.greatest_hz,
+                key=jr.fold_in(key, 2),
+            )
         self.encoder = None
         if model.timbre:
             self.encoder = TimbreEncoder(
@@ -79,6 +95,10 @@ class Autoencoder(eqx.Module):
         key: PRNGKeyArray,
     ) -> Float[Array, " samples"]:
         """The sound again, from what was measured of it."""
+        if self.pitch is not None:
+            # Spectra tell nothing of where a pitch should move that is far away: their
+            # slope by it is left out.
+            f0_hz = jax.lax.stop_gradient(self.pitch(audio).f0_hz)
         inputs = {"f0_hz": f0_hz, "loudness_db": loudness_db}
         if self.encoder is not None:
             inputs["z"] = self.encoder(audio)

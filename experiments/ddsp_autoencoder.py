@@ -25,6 +25,7 @@ from djx.run import (
 )
 from experiments import _ddsp_autoencoder_figures as figures
 from experiments._ddsp_autoencoder_model import Autoencoder, Model
+from experiments._ddsp_autoencoder_pitch import pitch_divergence
 from experiments._ddsp_autoencoder_scores import mean_scores, nearest_keys
 from experiments._recordings import Examples, Notes, notes
 from experiments._recordings_config import Recordings
@@ -41,6 +42,8 @@ class Config(BaseConfig):
     """Cuts are made louder or softer by up to so much, and their loudness with them."""
     loudness_weight: Annotated[float, Field(ge=0)] = 0.0
     """Of the distance of loudness in dB, beside the multi-scale spectral loss."""
+    pitch_sounds: Annotated[int, Field(gt=0)] = 64
+    """Sounds of known pitch in a step, where the model has a pitch encoder."""
     split: Literal["held_out", "extrapolation"] = "held_out"
     """What is evaluated: keys between those that were learned from, or above them."""
 
@@ -57,8 +60,7 @@ def initial_model(config: Config, key: Any) -> Any:
     """
     if config.model.synthesiser == "nearest":
         return jnp.zeros(())
-    data = config.data
-    return Autoencoder(config.model, data.sample_rate, data.hop, key=key)
+    return Autoencoder(config.model, config.data, key=key)
 
 
 def build(config: Config) -> Experiment:
@@ -110,7 +112,14 @@ def build(config: Config) -> Experiment:
         told = jax.vmap(one)(f0_hz, loudness_db, audio, keys)
         by_spectra, by_loudness = map(jnp.mean, told)
         total = by_spectra + config.loudness_weight * by_loudness
-        return total, {"spectral": by_spectra, "loudness": by_loudness}
+        metrics = {"spectral": by_spectra, "loudness": by_loudness}
+        if model.pitch is not None:
+            own = jr.fold_in(key, 1)
+            metrics["pitch"] = pitch_divergence(
+                model.pitch, config.pitch_sounds, key=own
+            )
+            total += metrics["pitch"]
+        return total, metrics
 
     def evaluate(model, key):
         return mean_scores(rendered(config, model, targets, key), targets, config.data)

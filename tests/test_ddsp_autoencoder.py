@@ -70,6 +70,7 @@ def test_the_sampler_plays_the_nearest_key_at_the_right_pitch(data):
         {"synthesiser": "samples"},
         {"decoder": "dilated", "depth": 2},
         {"timbre": 3},
+        {"pitch": "encoder"},
         {"room": "impulse"},
         {"room": "decaying"},
         {"room": "noise"},
@@ -83,7 +84,7 @@ def test_every_model_makes_as_many_samples(change):
 
     def whole(f0_hz, loudness_db, audio):
         key = jax.random.key(0)
-        auto = Autoencoder(model, 16000, 64, key=key)
+        auto = Autoencoder(model, Recordings(), key=key)
         return auto(f0_hz, loudness_db, audio, key=key)
 
     assert jax.eval_shape(whole, frames, frames, samples).shape == (384,)

@@ -89,6 +89,7 @@ from ._noise import (
 )
 from ._packed import packed as packed
 from ._phase import frame_phases as frame_phases
+from ._pitch_encoder import PitchEncoder as PitchEncoder
 from ._pyin import pyin as pyin, VoicedPitch as VoicedPitch
 from ._rooms import (
     DecayingRoom as DecayingRoom,
