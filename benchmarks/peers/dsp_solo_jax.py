@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from djx.core import give_memory_back
 from djx.dsp import graph_of, NodeTable, SpectralLoss
 
 from ..dsp_problems import BANDS, solo_features
@@ -74,6 +75,7 @@ def training(batch: str):
     began = time.perf_counter()
     state = optimiser.init(params)
     compiled = step.lower(params, state, jnp.asarray(0), features).compile()
+    give_memory_back()
     built = time.perf_counter() - began
     held = [params, state, 0]
 

@@ -20,6 +20,7 @@ if _TYPE_CHECKING:
         varying_alike as varying_alike,
         varying_axes as varying_axes,
     )
+    from ._memory import give_memory_back as give_memory_back
     from ._norms import safe_rms as safe_rms
     from ._operation import bind as bind, Operation as Operation
     from ._tree import leaf_names as leaf_names
@@ -29,6 +30,7 @@ _WHERE = {
     "bind": "_operation",
     "close": "_close",
     "combine_digests": "_digest",
+    "give_memory_back": "_memory",
     "leaf_digest": "_digest",
     "leaf_names": "_tree",
     "safe_rms": "_norms",

@@ -86,20 +86,25 @@ def _states_jvp(primals, tangents):
     states, gates = _run(*primals)
     before = jnp.concatenate([start[None], states[:-1]])
     across = weight.T
-    change = before @ d_weight.T + jnp.pad(d_bias, (2 * bias.shape[0], 0))
+    change = before @ d_weight.T
+    # What inputs and states do to the first two gates is the same: their cotangents are
+    # one array, not two.
+    two = 2 * bias.shape[0]
+    gated = d_given[:, :two] + change[:, :two]
+    outer, inner = d_given[:, two:], change[:, two:] + d_bias
 
     # Slopes of the gates are made again where they are used, in the loop: kept, they
     # would be twice what the gates are.
     @ft.partial(jax.checkpoint, prevent_cse=False)
     def step(dh, known):
-        h, r, z, n, h_n, dx, change = known
-        x_r, x_z, x_n = jnp.split(dx, 3)
-        h_r, h_z, dh_n = jnp.split(dh @ across + change, 3)
+        h, r, z, n, h_n, gated, outer, inner = known
+        h_r, h_z, dh_n = jnp.split(dh @ across, 3)
+        x_r, x_z = jnp.split(gated, 2)
         dr = r * (1 - r) * (x_r + h_r)
         dz = z * (1 - z) * (x_z + h_z)
-        dn = (1 - n**2) * (x_n + r * dh_n + h_n * dr)
+        dn = (1 - n**2) * (outer + r * (dh_n + inner) + h_n * dr)
         dh = (1 - z) * dn + z * dh + (h - n) * dz
         return dh, dh
 
-    known = before, *gates, d_given, change
+    known = before, *gates, gated, outer, inner
     return states, jax.lax.scan(step, d_start, known)[1]

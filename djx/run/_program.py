@@ -16,7 +16,7 @@ from jax.extend.core import ClosedJaxpr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
-from ..core import leaf_names, seed_keys, stream_key
+from ..core import give_memory_back, leaf_names, seed_keys, stream_key
 from ._experiment import Experiment
 from ._schema import Config, traced_values, with_values
 
@@ -351,6 +351,7 @@ class Program:
             lowered = jitted.lower(*shapes)
             middle = time.perf_counter()
             compiled = lowered.compile()
+        give_memory_back()
         self._spend("trace", middle - began)
         self._spend("compile", time.perf_counter() - middle)
 
