@@ -1,0 +1,17 @@
+"""Networks of spiking neurons: work for those that fire, gradients, delays.
+
+Units are mV, ms, nS, pA and pF.
+"""
+
+from ._connectivity import (
+    all_to_all as all_to_all,
+    chance_row as chance_row,
+    Connectivity as Connectivity,
+    fixed_in_degree as fixed_in_degree,
+    fixed_out_degree as fixed_out_degree,
+    fixed_probability as fixed_probability,
+    from_edges as from_edges,
+    from_matrix as from_matrix,
+    one_to_one as one_to_one,
+)
+from ._push import push as push
