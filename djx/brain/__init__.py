@@ -13,5 +13,11 @@ from ._connectivity import (
     from_edges as from_edges,
     from_matrix as from_matrix,
     one_to_one as one_to_one,
+    onto_receptors as onto_receptors,
 )
+from ._drive import Drive as Drive, ohmic as ohmic
+from ._integrate_and_fire import LIF as LIF
+from ._monitors import Raster as Raster, SpikeStatistics as SpikeStatistics
+from ._network import Network as Network, NetworkState as NetworkState, run as run
 from ._push import push as push
+from ._receptors import Receptors as Receptors

@@ -100,6 +100,36 @@ def from_edges(
     return _of_rows(targets[order], degrees, counts[1])
 
 
+def onto_receptors(
+    connectivity: Connectivity, kind: np.ndarray, kinds: int
+) -> Connectivity:
+    """Each sender's edges lead to one kind of receptors of the same cells.
+
+    Args:
+        connectivity: from cells to cells.
+        kind: of every sender, from 0 to kinds - 1.
+        kinds: how many there are.
+
+    Returns:
+        The same edges, to receiver kind * cells + cell.
+
+    Raises:
+        ValueError: where a kind is not there, or is missing.
+    """
+    kind = np.asarray(kind)
+    senders, receivers = connectivity.senders, connectivity.receivers
+    if kind.shape != (senders,) or np.any((kind < 0) | (kind >= kinds)):
+        raise ValueError(f"kind: {senders} numbers from 0 to {kinds - 1}")
+    of_edges = np.repeat(kind, np.diff(np.asarray(connectivity.rows)))
+    targets = np.asarray(connectivity.targets) + of_edges * receivers
+    return Connectivity(
+        jnp.asarray(targets, jnp.int32),
+        connectivity.rows,
+        kinds * receivers,
+        connectivity.longest,
+    )
+
+
 def from_matrix(matrix: np.ndarray) -> tuple[Connectivity, Float[Array, " edges"]]:
     """A connectome: an edge wherever a matrix is not zero.
 

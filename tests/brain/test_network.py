@@ -1,0 +1,157 @@
+"""Networks against a loop in numpy; delays, monitors, resumption."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from djx import brain
+
+
+CELLS, DT = 60, 0.1
+
+
+def network(delay=1, seed=0, dtype=float):
+    rng = np.random.default_rng(seed)
+    chance = brain.fixed_probability(CELLS, CELLS, 0.2, seed=seed)
+    kind = (np.arange(CELLS) >= 48).astype(int)
+    edges = brain.onto_receptors(chance, kind, 2)
+    weights = jnp.asarray(rng.uniform(2, 20, edges.edges), dtype)
+    receptors = brain.Receptors([5.0, 10.0], [0.0, -80.0])
+    return brain.Network(brain.LIF(), receptors, edges, weights, DT, delay)
+
+
+def started(network, seed=1):
+    v_mv = np.random.default_rng(seed).uniform(-60, -50, CELLS)
+    state = network.init()
+    return state._replace(cells=state.cells._replace(v_mv=jnp.asarray(v_mv, float)))
+
+
+def by_numpy(network, state, steps, current_pa):
+    """The same, edge by edge and from the equations of Brette et al. 2007."""
+    v = np.asarray(state.cells.v_mv, float)
+    g = np.zeros((2, CELLS))
+    wait = np.zeros(CELLS, int)
+    rows, targets = map(
+        np.asarray, (network.connectivity.rows, network.connectivity.targets)
+    )
+    weights, tau = np.asarray(network.weights_ns), np.array([5.0, 10.0])
+    raster = np.zeros((steps, CELLS), bool)
+    for n in range(steps):
+        total = 10 + g[0] + g[1]
+        steady = (10 * -60 + g[1] * -80 + current_pa) / total
+        moved = steady + (v - steady) * np.exp(-DT * total / 200)
+        v = np.where(wait > 0, v, moved)
+        wait = np.maximum(wait - 1, 0)
+        raster[n] = (v >= -50) & (wait == 0)
+        v[raster[n]], wait[raster[n]] = -60, 50
+        g *= np.exp(-DT / tau)[:, None]
+        arriving = n + 1 - network.delay
+        for sender in np.flatnonzero(raster[arriving]) if arriving >= 0 else []:
+            for edge in range(rows[sender], rows[sender + 1]):
+                kind, cell = divmod(targets[edge], CELLS)
+                g[kind, cell] += weights[edge]
+    return raster, g
+
+
+@pytest.mark.parametrize("delay", [1, 2, 15])
+def test_against_a_loop_in_numpy(x64, delay):
+    net = network(delay)
+    state, raster = started(net), brain.Raster.of(400, CELLS)
+    after, seen = brain.run(net, state, 400, raster, current_pa=250.0)
+    expected, open_ns = by_numpy(net, state, 400, 250.0)
+    assert expected.sum() > 200
+    np.testing.assert_array_equal(seen.spikes, expected)
+    np.testing.assert_allclose(after.conductance_ns, open_ns, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("delay", [1, 2, 7])
+def test_a_spike_acts_after_the_delay(delay):
+    edges = brain.from_edges(np.array([0]), np.array([1]), (2, 2))
+    net = brain.Network(
+        brain.LIF(), brain.Receptors(5.0, 0.0), edges, jnp.asarray(1.0), DT, delay
+    )
+    state = net.init()
+    v_mv = jnp.asarray([-49.0, -60.0])  # the first fires at once
+    state = state._replace(cells=state.cells._replace(v_mv=v_mv))
+    moved = None
+    for n in range(delay + 3):
+        open_ns = float(state.conductance_ns[0, 1])
+        # A spike of step 0 opens what step `delay` is the first to move with.
+        assert (open_ns > 0) == (n >= delay)
+        state, spiked = net.step(state)
+        assert bool(spiked[0]) == (n == 0)
+        if moved is None and state.cells.v_mv[1] > -60:
+            moved = n
+    assert moved == delay
+
+
+def test_a_run_that_goes_on_gives_the_same_bits():
+    net = network(delay=4, dtype=jnp.float32)
+    start = (started(net), brain.SpikeStatistics.of(CELLS))
+    whole = brain.run(net, start[0], 300, start[1], current_pa=250.0)
+    for steps in (123, 177):
+        start = brain.run(net, *start[:1], steps, start[1], current_pa=250.0)
+    chex.assert_trees_all_equal(whole, start)
+
+
+def test_one_trace_for_all_parameters_and_lanes():
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def simulated(net, state, current_pa):
+        return brain.run(net, state, 20, current_pa=current_pa)[0]
+
+    for seed, current_pa in ((0, 100.0), (1, 200.0), (2, 300.0)):
+        net = network()
+        simulated(net, started(net, seed), current_pa)
+
+
+def test_lanes_are_runs_of_their_own():
+    net = network()
+    states = [started(net, seed) for seed in range(3)]
+    together = jax.tree.map(lambda *a: jnp.stack(a), *states)
+    mapped = jax.vmap(lambda s: brain.run(net, s, 100, current_pa=250.0)[0])(together)
+    for lane, state in enumerate(states):
+        alone = brain.run(net, state, 100, current_pa=250.0)[0]
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda a, lane=lane: a[lane], mapped), alone, rtol=1e-5
+        )
+
+
+def test_statistics_are_those_of_the_raster():
+    rng = np.random.default_rng(0)
+    raster = rng.random((500, 9)) < np.linspace(0, 0.3, 9)
+    monitor = brain.SpikeStatistics.of(9, first=50, until=450)
+    for step, spiked in enumerate(raster):
+        monitor = monitor.see(jnp.asarray(spiked), jnp.asarray(step))
+    kept = raster[50:450]
+    np.testing.assert_array_equal(monitor.counts, kept.sum(0))
+    assert int(monitor.steps) == 400
+    np.testing.assert_allclose(monitor.rates_hz(DT), kept.sum(0) / 0.04, rtol=1e-6)
+    each = []
+    for cell in range(9):
+        gaps = np.diff(np.flatnonzero(kept[:, cell]))
+        if len(gaps) >= 3:
+            each.append(gaps.std() / gaps.mean())
+    np.testing.assert_allclose(monitor.variation(), np.mean(each), rtol=1e-5)
+
+
+def test_statistics_of_nothing():
+    monitor = brain.SpikeStatistics.of(3)
+    assert monitor.variation() == 0 and np.all(monitor.rates_hz(DT) == 0)
+
+
+def test_refusals():
+    edges = brain.one_to_one(4)
+    receptors = brain.Receptors([5.0, 10.0], [0.0, -80.0])
+    with pytest.raises(ValueError, match="4 cells with 2 kinds of receptors are 8"):
+        brain.Network(brain.LIF(), receptors, edges, jnp.ones(()), DT)
+    with pytest.raises(ValueError, match="delay=0: has to be a step or more"):
+        brain.Network(
+            brain.LIF(), brain.Receptors(5.0, 0.0), edges, jnp.ones(()), DT, 0
+        )
+    with pytest.raises(ValueError, match="decay_ms and reversal_mv: one of each kind"):
+        brain.Receptors([5.0, 10.0], [0.0])
+    with pytest.raises(ValueError, match="kind: 4 numbers from 0 to 1"):
+        brain.onto_receptors(edges, np.array([0, 1, 2, 0]), 2)
