@@ -21,3 +21,9 @@ from ._monitors import Raster as Raster, SpikeStatistics as SpikeStatistics
 from ._network import Network as Network, NetworkState as NetworkState, run as run
 from ._push import push as push
 from ._receptors import Receptors as Receptors
+from ._surrogate import (
+    FastSigmoid as FastSigmoid,
+    Logistic as Logistic,
+    Surrogate as Surrogate,
+    Triangle as Triangle,
+)

@@ -1,5 +1,7 @@
 """Cells that push spikes at one another, step by step."""
 
+import functools as ft
+import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,6 +13,7 @@ from ._connectivity import Connectivity
 from ._drive import Drive
 from ._push import push
 from ._receptors import Receptors
+from ._surrogate import Surrogate
 
 
 class NetworkState(NamedTuple):
@@ -18,11 +21,19 @@ class NetworkState(NamedTuple):
 
     cells: Any
     conductance_ns: Float[Array, "kinds cells"]
-    under_way: Bool[Array, "late cells"] | None
+    under_way: Any
     """Spikes that have not arrived, by the step in which they do, as a ring; None where
     all arrive at once."""
     step: Int[Array, ""]
     """How many there were."""
+
+
+class Sent(NamedTuple):
+    """What cells send at a step."""
+
+    spikes: Float[Array, " cells"]
+    active: Bool[Array, " cells"]
+    """Whose spike has a slope."""
 
 
 class Network(eqx.Module):
@@ -39,6 +50,7 @@ class Network(eqx.Module):
         weights_ns: what a spike opens: for all edges, of a sender or of an edge.
         dt_ms: length of a step.
         delay: of all spikes, in steps.
+        surrogate: a spike's slope by the voltage; None where nobody differentiates.
     """
 
     cell: Any
@@ -47,6 +59,7 @@ class Network(eqx.Module):
     weights_ns: Float[Array, "..."]
     dt_ms: float = eqx.field(static=True)
     delay: int = eqx.field(static=True, default=1)
+    surrogate: Surrogate | None = None
 
     def __check_init__(self):
         cells, receivers = self.connectivity.senders, self.connectivity.receivers
@@ -67,12 +80,12 @@ class Network(eqx.Module):
     def init(self) -> NetworkState:
         """Cells at rest, synapses closed, no spike under way."""
         cells = self.cells
-        return NetworkState(
-            self.cell.init(cells),
-            self.receptors.init(cells),
-            jnp.zeros((self.delay - 1, cells), bool) if self.delay > 1 else None,
-            jnp.zeros((), jnp.int32),
-        )
+        open_ns, under_way = self.receptors.init(cells), None
+        if self.delay > 1:
+            late = self.delay - 1, cells
+            under_way = Sent(jnp.zeros(late, open_ns.dtype), jnp.zeros(late, bool))
+        start = jnp.zeros((), jnp.int32)
+        return NetworkState(self.cell.init(cells), open_ns, under_way, start)
 
     def step(
         self,
@@ -96,18 +109,43 @@ class Network(eqx.Module):
         total = self.receptors.drive(state.conductance_ns) + Drive(current_pa)
         if drive is not None:
             total = total + drive
-        cells, spiked = self.cell.step(state.cells, total, self.dt_ms)
+        cells, spiked, sent = self._fired(state.cells, total)
         open_ns = self.receptors.closed(state.conductance_ns, self.dt_ms)
-        arriving, under_way = spiked, state.under_way
+        arriving, under_way = sent, state.under_way
         if under_way is not None:
             place = state.step % (self.delay - 1)
-            arriving = under_way[place]
-            under_way = under_way.at[place].set(spiked)
-        dtype = open_ns.dtype
-        weights = jnp.asarray(self.weights_ns, dtype)
-        arrived = push(self.connectivity, arriving.astype(dtype), weights)
+            arriving = jax.tree.map(lambda ring: ring[place], under_way)
+            under_way = jax.tree.map(
+                lambda ring, new: ring.at[place].set(new), under_way, sent
+            )
+        weights = jnp.asarray(self.weights_ns, open_ns.dtype)
+        spikes = arriving.spikes.astype(open_ns.dtype)
+        arrived = push(self.connectivity, spikes, weights, arriving.active)
         open_ns = open_ns + arrived.reshape(open_ns.shape)
         return NetworkState(cells, open_ns, under_way, state.step + 1), spiked
+
+    def _fired(self, cells, drive):
+        if self.surrogate is None:
+            cells, spiked = self.cell.step(cells, drive, self.dt_ms)
+            spikes = spiked.astype(cells.v_mv.dtype)
+            return cells, spiked, Sent(spikes, jnp.zeros_like(spiked))
+        cells = self.cell.integrate(cells, drive, self.dt_ms)
+        margin_mv, may_fire = self.cell.margin_mv(cells), cells.refractory_ms <= 0
+        spikes = self.surrogate.spikes(margin_mv, may_fire)
+        spiked = spikes > 0
+        active = may_fire & self.surrogate.active(margin_mv)
+        after = self.cell.reset(cells, spiked)
+        if self.surrogate.through_reset:
+            # What a spike would change, times its slope; its value is there already.
+            none = spikes - jax.lax.stop_gradient(spikes)
+            changed = self.cell.reset(cells, jnp.ones_like(spiked))
+            after = jax.tree.map(
+                lambda a, old, new: a + none * jax.lax.stop_gradient(new - old),
+                after,
+                cells,
+                changed,
+            )
+        return after, spiked, Sent(spikes, active)
 
 
 def run(
@@ -115,6 +153,8 @@ def run(
     state: NetworkState,
     steps: int,
     monitors: Any = (),
+    *,
+    segment: int | None = None,
     **inputs: Any,
 ) -> tuple[NetworkState, Any]:
     """Many steps, of which monitors keep what they want to know.
@@ -124,6 +164,8 @@ def run(
         state: before.
         steps: how many.
         monitors: a pytree of monitors, which have a method `see(spiked, step)`.
+        segment: steps between states that are kept for a gradient; the square root of
+            all if None. It has no influence on any result.
         **inputs: of every step, as `Network.step` takes them.
 
     Returns:
@@ -139,7 +181,23 @@ def run(
         )
         return (state, seen), None
 
-    return jax.lax.scan(one, (state, monitors), None, length=steps)[0]
+    return _checkpointed(one, (state, monitors), steps, segment)
+
+
+def _checkpointed(one, carry, steps: int, segment: int | None):
+    """A scan whose gradient keeps a state a segment, and those of one segment."""
+    segment = max(1, min(segment or math.isqrt(max(steps - 1, 0)) + 1, max(steps, 1)))
+
+    def scanned(carry, length):
+        return jax.lax.scan(one, carry, None, length=length)[0]
+
+    @ft.partial(jax.checkpoint, prevent_cse=False)
+    def of_segment(carry, _):
+        return scanned(carry, segment), None
+
+    whole, rest = divmod(steps, segment)
+    carry = jax.lax.scan(of_segment, carry, None, length=whole)[0]
+    return scanned(carry, rest) if rest else carry
 
 
 def _is_monitor(node: Any) -> bool:
