@@ -189,7 +189,7 @@ def fixed_out_degree(
     Returns:
         The connectivity.
     """
-    row, k = np.arange(senders)[:, None], np.arange(degree)
+    row, k = jnp.arange(senders)[:, None], jnp.arange(degree)
     targets = np.asarray(_below(hashed(seed, row, k), receivers))
     return _of_rows(targets.reshape(-1), np.full(senders, degree), receivers)
 
@@ -208,7 +208,7 @@ def fixed_in_degree(
     Returns:
         The connectivity.
     """
-    row, k = np.arange(receivers)[:, None], np.arange(degree)
+    row, k = jnp.arange(receivers)[:, None], jnp.arange(degree)
     drawn = np.asarray(_below(hashed(seed, row, k), senders)).reshape(-1)
     targets = np.repeat(np.arange(receivers), degree)
     return from_edges(drawn, targets, (senders, receivers))

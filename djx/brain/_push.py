@@ -1,7 +1,5 @@
 """Spikes to their targets: work for those that fired, in both directions."""
 
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,7 +86,7 @@ class Contraction(Operation):
     edge carried. Arguments: the two others in this order, then rows, targets, active.
     """
 
-    def __init__(self, layout: Layout, by: Literal["senders", "weights", "receivers"]):
+    def __init__(self, layout: Layout, by: str):
         self.layout, self.by = layout, by
         names = ["senders", "weights", "receivers"]
         self.names = [name for name in names if name != by]
