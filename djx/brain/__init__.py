@@ -3,6 +3,7 @@
 Units are mV, ms, nS, pA and pF.
 """
 
+from ._cell import Cell as Cell, term as term
 from ._connectivity import (
     all_to_all as all_to_all,
     chance_row as chance_row,
@@ -16,11 +17,23 @@ from ._connectivity import (
     onto_receptors as onto_receptors,
 )
 from ._drive import Drive as Drive, ohmic as ohmic
-from ._integrate_and_fire import LIF as LIF
+from ._hodgkin_huxley import HodgkinHuxley as HodgkinHuxley, TraubMiles as TraubMiles
+from ._integrate_and_fire import (
+    AdaptiveLIF as AdaptiveLIF,
+    AdEx as AdEx,
+    ExpIF as ExpIF,
+    Izhikevich as Izhikevich,
+    LIF as LIF,
+)
 from ._monitors import Raster as Raster, SpikeStatistics as SpikeStatistics
 from ._network import Network as Network, NetworkState as NetworkState, run as run
 from ._push import push as push
 from ._receptors import Receptors as Receptors
+from ._stepping import (
+    exponential_euler as exponential_euler,
+    forward_euler as forward_euler,
+    heun as heun,
+)
 from ._surrogate import (
     FastSigmoid as FastSigmoid,
     Logistic as Logistic,

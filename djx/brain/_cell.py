@@ -27,10 +27,11 @@ class Cell(eqx.Module):
     changes is in the state, a NamedTuple whose first field is `v_mv`, and whose last is
     `refractory_ms`, the time for which the cell is yet to be refractory.
 
-    Refractoriness lasts a whole number of steps, `refractory_ms / dt_ms` to the nearest,
-    counted from the step after the spike. What is left is rounded to whole steps at
-    every step before one is taken off, so that no rounding error can add up: a cell is
-    released after exactly so many steps in any precision.
+    A refractory cell's voltage stays at the reset for as many steps, after that of the
+    spike, as `refractory_ms / dt_ms` is to the nearest whole number. In cells whose
+    voltage goes on, the next spike is that many steps after the last at the earliest.
+    What is left is rounded to whole steps at every step before one is taken off, so
+    that no rounding error can add up: the number is right in any precision.
     """
 
     refractory_ms: eqx.AbstractVar[Parameter]
@@ -61,7 +62,7 @@ class Cell(eqx.Module):
 
     @abc.abstractmethod
     def margin_mv(self, state: State) -> Float[Array, "..."]:
-        """How far the voltage is above the threshold; what a surrogate is a function of.
+        """How far the voltage is above the threshold; a surrogate is a function of it.
 
         Args:
             state: of cells.
@@ -86,12 +87,13 @@ class Cell(eqx.Module):
         """Who has reached the threshold, and may fire.
 
         Args:
-            state: before the reset.
+            state: after integration, before the reset.
 
         Returns:
             Who fires.
         """
         over = self.margin_mv(state) >= 0
+        # A held voltage is where the reset put it: no need to look at the time left.
         return over if self.holds_voltage else over & (state.refractory_ms <= 0)
 
     def integrate(
@@ -110,25 +112,27 @@ class Cell(eqx.Module):
             method: `exponential_euler`, `forward_euler` or `heun`.
 
         Returns:
-            The state at the step's end.
+            The state at the step's end, with a step less of refractoriness.
         """
         left = jnp.round(state.refractory_ms / dt_ms)
         held = None
         if self.holds_voltage:
             held = jax.tree.map(lambda _: None, state)._replace(v_mv=left > 0)
         state = method(lambda s: self.field(s, drive), state, dt_ms, held)
-        left = self.waited(state, left) * dt_ms
+        left = self.steps_after(state, left) * dt_ms
         return state._replace(refractory_ms=left.astype(state.refractory_ms.dtype))
 
-    def waited(self, state: State, left: Float[Array, "..."]) -> Float[Array, "..."]:
+    def steps_after(
+        self, state: State, left: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
         """Refractory steps that are left after one more.
 
         Args:
             state: at the step's end.
-            left: steps before it.
+            left: before it.
 
         Returns:
-            Steps.
+            Whole numbers.
         """
         return jnp.maximum(left - 1, 0)
 
@@ -141,8 +145,6 @@ class Cell(eqx.Module):
     ) -> tuple[State, Bool[Array, "..."]]:
         """One step: integrates, counts refractoriness down, looks for spikes, resets.
 
-        The voltage of refractory cells stays where the reset put it.
-
         Args:
             state: at the step's start.
             drive: over the step.
@@ -152,9 +154,7 @@ class Cell(eqx.Module):
         Returns:
             The state after it, and who fired at its end.
         """
-        # Without the barrier XLA computes the whole step anew for each of its results.
         state = self.integrate(state, drive, dt_ms, method)
-        state = jax.lax.optimization_barrier(state)
         spiked = self.spiked(state)
         return self.reset(state, spiked), spiked
 

@@ -109,8 +109,8 @@ class AdEx(_Resetting):
     """Adaptive exponential integrate-and-fire (Brette & Gerstner 2005).
 
     C v' = g_L (E_L - v) + g_L D exp((v - V_T) / D) - w + I, tau_w w' = a (v - E_L) - w;
-    a spike adds b to w. The exponent is cut at 20, that is at V_T + 20 D. Defaults are
-    the paper's.
+    a spike adds b to w. The exponent is cut at 20, that is at V_T + 20 D, and what w
+    follows at the threshold. Defaults are the paper's.
 
     Attributes:
         v_t_mv: voltage V_T at which the exponential's slope is the leak's.
@@ -145,9 +145,11 @@ class AdEx(_Resetting):
         own_pa = self.g_leak_ns * (
             self.e_leak_mv - v_mv + _upstroke(v_mv, self.v_t_mv, self.slope_mv)
         )
+        # A step may end far above the cut; adaptation is not to take that for real.
+        above_leak_mv = jnp.minimum(v_mv, self.threshold_mv) - self.e_leak_mv
         return AdExState(
             (own_pa - state.w_pa + drive.at(v_mv)) / self.c_pf,
-            (self.a_ns * (v_mv - self.e_leak_mv) - state.w_pa) / self.tau_w_ms,
+            (self.a_ns * above_leak_mv - state.w_pa) / self.tau_w_ms,
             None,
         )
 
@@ -168,12 +170,13 @@ class IzhikevichState(NamedTuple):
 
 
 class Izhikevich(_Resetting):
-    """Izhikevich's simple model (2003): v' = 0.04 v^2 + 5 v + 140 - u + I, u' = a (b v - u).
+    """Izhikevich's simple model (2003).
 
-    The paper's current has no unit but those of v', mV/ms, which are pA/pF: its I is
-    the drive's pA over `c_pf`. The paper has no capacitance either; 100 pF is that of
-    the regular spiking cell of Izhikevich 2007, chapter 8, so that I = 10 is 1000 pA.
-    Defaults are the regular spiking cell.
+    v' = 0.04 v^2 + 5 v + 140 - u + I, u' = a (b v - u); a spike adds d to u. The
+    paper's current has no unit but that of v', mV/ms, which is pA/pF: its I is the
+    drive's pA over `c_pf`. It has no capacitance either; 100 pF is that of the regular
+    spiking cell of Izhikevich 2007, chapter 8, so that I = 10 is 1000 pA. Defaults are
+    the regular spiking cell.
 
     Attributes:
         a_per_ms: rate of recovery.
@@ -226,9 +229,9 @@ class AdaptiveLIF(Cell):
 
     A spike lowers the voltage by `threshold_mv - e_leak_mv`, whatever the threshold is
     by then, and the voltage goes on at once: a refractory cell only cannot fire. Both
-    happen at the end of the spike's step, in the paper at the end of the next. Threshold
-    and leak are those of Bellec et al. 2018, the rest those of the 2020 paper's evidence
-    accumulation, whose threshold of 0.6 is here 10 mV.
+    happen at the end of the spike's step, in the paper at the end of the next. The
+    threshold is 10 mV above the leak, as in Bellec et al. 2018; the rest is that of the
+    2020 paper's evidence accumulation, whose threshold of 0.6 is here those 10 mV.
 
     Attributes:
         threshold_mv: without excess.

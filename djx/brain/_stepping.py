@@ -21,10 +21,10 @@ def exponential_euler(
     """One step, in which each variable solves its own linear equation exactly.
 
     Of x' = f(x, others) the others stay and f goes along its tangent at x: with its
-    slope a, x grows by dt f (e^(a dt) - 1) / (a dt). Exact, at any dt, where f is linear
-    in x and nothing else moves; of first order else (of second for one variable alone).
-    Growth is cut at e^30 a step. Hochbruck & Ostermann 2010, equation 2.41, with the
-    diagonal of the Jacobian.
+    slope a, x grows by dt f (e^(a dt) - 1) / (a dt). Exact, at any dt, where f is
+    linear in x and nothing else moves; of first order otherwise, of second for one
+    variable alone. Growth is cut at e^30 a step. It is the exponential Rosenbrock-Euler
+    method (Hochbruck & Ostermann 2010, section 2.4) with the Jacobian's diagonal only.
 
     Args:
         field: from a state to its slopes a ms. A cell's slope has to be a function of
@@ -90,7 +90,7 @@ def heun(
     dt_ms: Float[Array, ""] | float,
     held: PyTree | None = None,
 ) -> PyTree:
-    """One step along the mean of the slopes at its start and at Euler's end; second order.
+    """One step along the mean of the slopes at its start and Euler's end; second order.
 
     Args:
         field: from a state to its slopes a ms; None is for what stays as it is.
@@ -117,23 +117,23 @@ def heun(
 def exprel(z: Float[Array, "..."] | float) -> Float[Array, "..."]:
     """(e^z - 1) / z, and 1 at z = 0.
 
-    Derivatives of any order are finite and as exact as the value is.
+    Derivatives of any order are finite; each loses a digit.
 
     Args:
-        z: below 88 in float32, 709 in float64.
+        z: below 88 in float32, below 709 in float64.
 
     Returns:
-        The quotient.
+        The quotient, to 3e-7 in float32 and 7e-16 in float64, relatively.
     """
     z = jnp.asarray(z, jnp.result_type(z, float))
-    near = jnp.abs(z) < 0.1
-    far = jnp.where(near, 1.0, z)
+    near = jnp.abs(z) < 0.3
     # What the series leaves out is below rounding, in its derivative too.
-    terms = 11 if jnp.finfo(z.dtype).bits == 64 else 6
+    terms = 14 if jnp.finfo(z.dtype).bits == 64 else 8
     series = jnp.zeros_like(z)
     for k in range(terms, 0, -1):
         series = series * z + 1 / math.factorial(k)
-    return jnp.where(near, series, (jnp.exp(far) - 1) / far)
+    # Divided last: XLA keeps quotients, and computes what follows anew for each use.
+    return jnp.where(near, series, jnp.exp(z) - 1) / jnp.where(near, 1.0, z)
 
 
 def _slopes(field, state, tree):
@@ -151,7 +151,7 @@ def _moved(dt_ms, x, slope, held):
     change = jnp.asarray(slope * dt_ms, x.dtype)
     if jnp.broadcast_shapes(x.shape, change.shape) != x.shape:
         raise ValueError(
-            f"field: a slope of shape {change.shape} for a variable of shape {x.shape}; "
+            f"field: slopes of shape {change.shape} for a variable of shape {x.shape}; "
             "give cells a drive of their own shape"
         )
     return x + change if held is None else jnp.where(held, x, x + change)
