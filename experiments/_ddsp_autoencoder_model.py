@@ -53,7 +53,8 @@ class Model(Section):
     """measured: as the recordings' was; encoder: by a network that learns meanwhile,
     from sounds of harmonics whose pitch is known."""
     nodes: list[Node] = []
-    """The graph in full, instead of all fields above but `synthesiser` and `timbre`."""
+    """The graph in full, instead of all fields above but `synthesiser`, `timbre`
+    and `pitch`."""
 
 
 class Autoencoder(eqx.Module):

@@ -125,7 +125,9 @@ def build(config: Config) -> Experiment:
             state,
             SpikeStatistics.of(config.cells, first),
             SpikeStatistics.of(config.cells, until=second),
-            Raster.of(round(config.raster_ms / config.dt_ms), SHOWN, first),
+            Raster.of(
+                round(config.raster_ms / config.dt_ms), min(SHOWN, config.cells), first
+            ),
         )
 
     def step(state, index, key):

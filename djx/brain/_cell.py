@@ -92,9 +92,7 @@ class Cell(eqx.Module):
         Returns:
             Who fires.
         """
-        over = self.margin_mv(state) >= 0
-        # A held voltage is where the reset put it: no need to look at the time left.
-        return over if self.holds_voltage else over & (state.refractory_ms <= 0)
+        return (self.margin_mv(state) >= 0) & (state.refractory_ms <= 0)
 
     def integrate(
         self,

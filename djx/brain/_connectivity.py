@@ -38,6 +38,35 @@ class Connectivity(eqx.Module):
         """How many there are."""
         return self.targets.shape[0]
 
+    def kind_of(self, shape: tuple[int, ...], per: str | None = None) -> str:
+        """What weights are of.
+
+        Args:
+            shape: theirs.
+            per: "sender" or "edge", where they are as many as both.
+
+        Returns:
+            "one", "sender" or "edge".
+
+        Raises:
+            ValueError: where they are of nothing, or could be of both.
+        """
+        senders, edges = shape == (self.senders,), shape == (self.edges,)
+        # Where each has one edge, weights of senders are those of edges.
+        if senders and edges and per is None and self.edges > 1 < self.longest:
+            raise ValueError(
+                f"weights: {self.edges} could be of senders or of edges; say "
+                "per='sender' or per='edge'"
+            )
+        found = {"one": shape == (), "sender": senders, "edge": edges}
+        for kind in [per] if per else ["one", "edge", "sender"]:
+            if found.get(kind):
+                return kind
+        raise ValueError(
+            f"weights: one, {self.senders} of senders or {self.edges} of edges, not "
+            f"{shape}" + (f" per {per}" if per else "")
+        )
+
     def sender_of_edges(self) -> Int32[Array, " edges"]:
         """The sender of every edge."""
         return jnp.repeat(
@@ -47,19 +76,20 @@ class Connectivity(eqx.Module):
         )
 
     def dense(
-        self, weights: Float[Array, "..."] | float = 1.0
+        self, weights: Float[Array, "..."] | float = 1.0, per: str | None = None
     ) -> Float[Array, "senders receivers"]:
         """The matrix, in which edges between the same two add up.
 
         Args:
             weights: one for all, one a sender or one an edge.
+            per: "sender" or "edge", where weights are as many as both.
 
         Returns:
             A row for every sender.
         """
         senders = self.sender_of_edges()
         weights = jnp.asarray(weights)
-        if weights.shape == (self.senders,) and weights.shape != (self.edges,):
+        if self.kind_of(weights.shape, per) == "sender":
             weights = weights[senders]
         matrix = jnp.zeros((self.senders, self.receivers), weights.dtype)
         return matrix.at[senders, self.targets].add(weights)
@@ -69,6 +99,9 @@ def from_edges(
     senders: np.ndarray, targets: np.ndarray, counts: tuple[int, int]
 ) -> Connectivity:
     """Given edges, which are sorted by sender and keep their order otherwise.
+
+    Weights of edges have to be sorted like them, by
+    `np.argsort(senders, kind="stable")`.
 
     Args:
         senders: of each edge.
@@ -81,7 +114,7 @@ def from_edges(
     Raises:
         ValueError: where the two lists are not equally long, or name who is not there.
     """
-    senders, targets = np.asarray(senders), np.asarray(targets)
+    senders, targets = map(_whole, (senders, targets))
     if senders.shape != targets.shape or senders.ndim != 1:
         raise ValueError(
             f"senders and targets: two lists of as many, not {senders.shape} and "
@@ -116,7 +149,7 @@ def onto_receptors(
     Raises:
         ValueError: where a kind is not there, or is missing.
     """
-    kind = np.asarray(kind)
+    kind = _whole(kind)
     senders, receivers = connectivity.senders, connectivity.receivers
     if kind.shape != (senders,) or np.any((kind < 0) | (kind >= kinds)):
         raise ValueError(f"kind: {senders} numbers from 0 to {kinds - 1}")
@@ -189,6 +222,7 @@ def fixed_out_degree(
     Returns:
         The connectivity.
     """
+    _check_draw(receivers, degree, seed)
     row, k = jnp.arange(senders)[:, None], jnp.arange(degree)
     targets = np.asarray(_below(hashed(seed, row, k), receivers))
     return _of_rows(targets.reshape(-1), np.full(senders, degree), receivers)
@@ -208,6 +242,7 @@ def fixed_in_degree(
     Returns:
         The connectivity.
     """
+    _check_draw(senders, degree, seed)
     row, k = jnp.arange(receivers)[:, None], jnp.arange(degree)
     drawn = np.asarray(_below(hashed(seed, row, k), senders)).reshape(-1)
     targets = np.repeat(np.arange(receivers), degree)
@@ -236,6 +271,7 @@ def fixed_probability(
     """
     if not 0 <= probability <= 1:
         raise ValueError(f"probability={probability}: has to be from 0 to 1")
+    _check_seed(seed)
     if probability == 1:
         return all_to_all(senders, receivers)
     if probability == 0 or not senders or not receivers:
@@ -266,8 +302,8 @@ def chance_row(
         Its targets, ascending; after the last, numbers that are no receiver's.
     """
     k = jnp.arange(_most(receivers, probability))
-    thresholds = geometric_thresholds(probability)
-    words = hashed(seed, sender, k)
+    thresholds = geometric_thresholds(probability, receivers)
+    words = hashed(seed, jnp.asarray(sender), k)
     gaps = jnp.searchsorted(thresholds, words, side="right", method="scan_unrolled")
     # Sums stop before they run over: no gap counts for more than all receivers.
     steps = jnp.minimum(gaps, receivers) + 1
@@ -289,6 +325,26 @@ def _most(receivers: int, probability: float) -> int:
     mean = receivers * probability
     spread = (mean * (1 - probability)) ** 0.5
     return min(receivers, int(mean + 8 * spread + 16))
+
+
+def _whole(numbers) -> np.ndarray:
+    numbers = np.asarray(numbers)
+    if numbers.size and not (
+        np.issubdtype(numbers.dtype, np.integer) or numbers.dtype == bool
+    ):
+        raise ValueError(f"who is connected is told by whole numbers, not {numbers!r}")
+    return numbers.astype(np.int64)
+
+
+def _check_draw(receivers: int, degree: int, seed: int) -> None:
+    if degree < 0 or (degree and receivers < 1):
+        raise ValueError(f"degree={degree}: of {receivers} to be drawn from")
+    _check_seed(seed)
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed={seed}: has to be from 0 to 2^32 - 1")
 
 
 def _below(words, count: int):

@@ -39,7 +39,7 @@ def hashed(seed: int, *counters: Array) -> UInt32[Array, "*n"]:
     return word
 
 
-def geometric_thresholds(probability: float) -> np.ndarray:
+def geometric_thresholds(probability: float, most: int) -> np.ndarray:
     """Integers by which uniform words become gaps between successes.
 
     A word below the g-th threshold has a gap of g or less: with whole numbers alone no
@@ -47,10 +47,12 @@ def geometric_thresholds(probability: float) -> np.ndarray:
 
     Args:
         probability: of a success, in (0, 1).
+        most: gaps so long or longer need not be told apart.
 
     Returns:
-        Ascending thresholds; longer gaps have a probability below 2^-32.
+        Ascending thresholds; gaps beyond them have a probability below 2^-32, or are
+        as long as `most`.
     """
-    longest = math.ceil(32 * math.log(2) / -math.log1p(-probability))
+    longest = min(most, math.ceil(32 * math.log(2) / -math.log1p(-probability)))
     shares = -np.expm1(np.arange(1, longest + 1) * np.log1p(-probability))
     return np.minimum(np.floor(shares * 2.0**32), 2.0**32 - 1).astype(np.uint32)

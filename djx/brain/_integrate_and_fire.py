@@ -196,8 +196,10 @@ class Izhikevich(_Resetting):
     def init(self, count):
         """Cells at rest, or, where b is too large for any, where v' is least."""
         line = 5.0 - self.b_per_ms
-        room = jnp.maximum(line**2 - 4 * 0.04 * 140, 0.0)
-        v_mv = -(line + jnp.sqrt(room)) / 0.08
+        room = line**2 - 4 * 0.04 * 140
+        # The root's slope at 0 is no number, also where the root is not taken.
+        root = jnp.where(room > 0, jnp.sqrt(jnp.where(room > 0, room, 1)), 0)
+        v_mv = -(line + root) / 0.08
         return IzhikevichState(*everywhere(count, v_mv, self.b_per_ms * v_mv, 0.0))
 
     def field(self, state, drive):

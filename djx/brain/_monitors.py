@@ -57,6 +57,11 @@ class SpikeStatistics(eqx.Module):
         Returns:
             The monitor.
         """
+        if spiked.shape != self.counts.shape:
+            raise ValueError(
+                f"spiked: {spiked.shape} are not the {self.counts.shape} cells of the "
+                "statistics"
+            )
         counts = (step >= self.first) & (step < self.until)
         spiked = spiked & counts
         ended = spiked & (self.last >= 0)
@@ -86,7 +91,7 @@ class SpikeStatistics(eqx.Module):
         Returns:
             The rates; 0 where nothing was seen.
         """
-        return 1000 * self.counts / jnp.maximum(self.steps, 1) / dt_ms
+        return self.counts * (1000 / dt_ms) / jnp.maximum(self.steps, 1)
 
     def variation(self, least: int = 3) -> Float[Array, ""]:
         """The mean coefficient of variation of intervals.
@@ -139,6 +144,11 @@ class Raster(eqx.Module):
         Returns:
             The monitor.
         """
+        if spiked.shape[0] < self.spikes.shape[1]:
+            raise ValueError(
+                f"spiked: {spiked.shape[0]} cells, fewer than the raster's "
+                f"{self.spikes.shape[1]}"
+            )
         place = step - self.first
         place = jnp.where(place < 0, self.spikes.shape[0], place)
         row = spiked[: self.spikes.shape[1]]

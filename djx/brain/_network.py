@@ -50,6 +50,7 @@ class Network(eqx.Module):
         weights_ns: what a spike opens: for all edges, of a sender or of an edge.
         dt_ms: length of a step.
         delay: of all spikes, in steps.
+        weights_per: "sender" or "edge", where weights are as many as both.
         surrogate: a spike's slope by the voltage; None where nobody differentiates.
     """
 
@@ -60,6 +61,7 @@ class Network(eqx.Module):
     dt_ms: float = eqx.field(static=True)
     delay: int = eqx.field(static=True, default=1)
     surrogate: Surrogate | None = None
+    weights_per: str | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         cells, receivers = self.connectivity.senders, self.connectivity.receivers
@@ -69,6 +71,9 @@ class Network(eqx.Module):
                 f"receptors are {self.receptors.kinds * cells} receivers, not "
                 f"{receivers}"
             )
+        if not isinstance(self.dt_ms, (int, float)) or not self.dt_ms > 0:
+            raise ValueError(f"dt_ms={self.dt_ms}: has to be a number above 0")
+        self.connectivity.kind_of(jnp.shape(self.weights_ns), self.weights_per)
         if self.delay < 1:
             raise ValueError(f"delay={self.delay}: has to be a step or more")
 
@@ -120,7 +125,9 @@ class Network(eqx.Module):
             )
         weights = jnp.asarray(self.weights_ns, open_ns.dtype)
         spikes = arriving.spikes.astype(open_ns.dtype)
-        arrived = push(self.connectivity, spikes, weights, arriving.active)
+        arrived = push(
+            self.connectivity, spikes, weights, arriving.active, self.weights_per
+        )
         open_ns = open_ns + arrived.reshape(open_ns.shape)
         return NetworkState(cells, open_ns, under_way, state.step + 1), spiked
 
@@ -139,12 +146,13 @@ class Network(eqx.Module):
             # What a spike would change, times its slope; its value is there already.
             none = spikes - jax.lax.stop_gradient(spikes)
             changed = self.cell.reset(cells, jnp.ones_like(spiked))
+            waiting_ms = after.refractory_ms  # has no slope, and may be infinite
             after = jax.tree.map(
                 lambda a, old, new: a + none * jax.lax.stop_gradient(new - old),
                 after,
                 cells,
                 changed,
-            )
+            )._replace(refractory_ms=waiting_ms)
         return after, spiked, Sent(spikes, active)
 
 

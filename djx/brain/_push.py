@@ -17,12 +17,13 @@ def push(
     spikes: Float[Array, " senders"],
     weights: Float[Array, "..."] | float = 1.0,
     active: Bool[Array, " senders"] | None = None,
+    per: str | None = None,
 ) -> Float[Array, " receivers"]:
     """What arrives: of each edge whose sender fired, its weight times the spike.
 
-    Terms are added in the order of edges, whatever computes them. Senders that did not
-    fire cost nothing, in the gradient by weights neither; nor do those that are not
-    active in the gradient by spikes.
+    Terms are added in the order of edges on CPUs. Senders that did not fire cost
+    nothing, nor do those that are not active in the gradient by spikes. A gradient by
+    weights of edges adds an array of as many, most of it zeros.
 
     Args:
         connectivity: who is connected to whom.
@@ -30,25 +31,26 @@ def push(
         weights: one for all edges, one a sender or one an edge.
         active: senders whose spike could change, where a surrogate's slope is not zero;
             others' slopes are taken for zero. All if None.
+        per: "sender" or "edge", where weights are as many as both.
 
     Returns:
         A number for every receiver.
 
     Raises:
-        ValueError: where spikes or weights are not as many as they should be.
+        ValueError: where spikes or weights are not as many as they should be, or
+            weights could be of senders as well as of edges.
     """
     weights = jnp.asarray(weights)
-    count, edges = connectivity.senders, connectivity.edges
+    count = connectivity.senders
     if spikes.shape != (count,):
         raise ValueError(f"spikes: one for each of {count} senders, not {spikes.shape}")
-    if weights.shape not in ((), (count,), (edges,)):
-        raise ValueError(
-            f"weights: one, {count} of senders or {edges} of edges, not {weights.shape}"
-        )
+    kind = connectivity.kind_of(weights.shape, per)
     dtype = jnp.result_type(spikes, weights, float)
     if active is None:
         active = jnp.ones(count, bool)
-    shape = Layout(connectivity, "edge" if weights.shape == (edges,) else weights.ndim)
+    else:
+        spikes = jnp.where(active, spikes, jax.lax.stop_gradient(spikes))
+    shape = Layout(connectivity, kind)
     fixed = connectivity.rows, connectivity.targets, active
     operation = Contraction(shape, "receivers")
     given = spikes.astype(dtype), weights.astype(dtype)
@@ -58,12 +60,12 @@ def push(
 class Layout:
     """Sizes, which compilers know."""
 
-    def __init__(self, connectivity: Connectivity, kind: int | str):
+    def __init__(self, connectivity: Connectivity, kind: str):
         self.senders = connectivity.senders
         self.receivers = connectivity.receivers
         self.edges = connectivity.edges
         self.longest = connectivity.longest
-        self.kind = {0: "one", 1: "sender", "edge": "edge"}[kind]
+        self.kind = kind
         self.at_once = rows_at_once(self.senders)
 
 
@@ -79,7 +81,35 @@ def rows_at_once(senders: int) -> int:
     return min(max(senders, 1), 12 + senders // 512)
 
 
-class Contraction(Operation):
+class _Bilinear(Operation):
+    """Linear in each of its first two arguments."""
+
+    def linearised(self, active, primals):
+        """The rule of a product."""
+
+        def push(tangents):
+            given, total = iter(tangents), None
+            for place in range(2):
+                if active[place]:
+                    changed = list(primals)
+                    changed[place] = next(given)
+                    (part,) = bind(self, *changed)
+                    total = part if total is None else total + part
+            return [total]
+
+        return bind(self, *primals), push
+
+    def expanded(self, size, dims, arrays):
+        """One lane after the other."""
+        moved = [
+            a if d is None else jnp.moveaxis(a, d, 0)
+            for a, d in zip(arrays, dims, strict=True)
+        ]
+        where = tuple(d is not None for d in dims)
+        return _Mapped(self, where), moved, [0 if w else None for w in where], 0
+
+
+class Contraction(_Bilinear):
     """A derivative of the sum, over edges, of sender times weight times receiver.
 
     By receivers it is `push`, by senders what an edge brings back, by weights what each
@@ -135,21 +165,6 @@ class Contraction(Operation):
 
         return [over_rows(mask, layout.at_once, turn, out)]
 
-    def linearised(self, active, primals):
-        """The rule of a product."""
-
-        def push(tangents):
-            given, total = iter(tangents), None
-            for place in range(2):
-                if active[place]:
-                    changed = list(primals)
-                    changed[place] = next(given)
-                    (part,) = bind(self, *changed)
-                    total = part if total is None else total + part
-            return [total]
-
-        return bind(self, *primals), push
-
     def transposed(self, linear, cotangents, arguments):
         """Another derivative of the same sum."""
         place = linear.index(True)
@@ -160,17 +175,8 @@ class Contraction(Operation):
         (out[place],) = bind(other, *given, *arguments[2:])
         return out
 
-    def expanded(self, size, dims, arrays):
-        """One lane after the other."""
-        moved = [
-            a if d is None else jnp.moveaxis(a, d, 0)
-            for a, d in zip(arrays, dims, strict=True)
-        ]
-        where = tuple(d is not None for d in dims)
-        return _Mapped(self, where), moved, [0 if w else None for w in where], 0
 
-
-class _Mapped(Operation):
+class _Mapped(_Bilinear):
     """Lanes of a contraction; what all share stays one."""
 
     def __init__(self, of: Operation, where: tuple[bool, ...]):
@@ -192,21 +198,6 @@ class _Mapped(Operation):
         """In a loop."""
         return self._over(lambda *a: self.of.run(*a), self.where, arrays)
 
-    def linearised(self, active, primals):
-        """The rule of a product, lane by lane."""
-
-        def push(tangents):
-            given, total = iter(tangents), None
-            for place in range(2):
-                if active[place]:
-                    changed = list(primals)
-                    changed[place] = next(given)
-                    (part,) = bind(self, *changed)
-                    total = part if total is None else total + part
-            return [total]
-
-        return bind(self, *primals), push
-
     def transposed(self, linear, cotangents, arguments):
         """Of every lane; of what lanes share, the sum."""
         place = linear.index(True)
@@ -221,15 +212,6 @@ class _Mapped(Operation):
         out: list = [None] * len(arguments)
         out[place] = found if self.where[place] else jnp.sum(found, 0)
         return out
-
-    def expanded(self, size, dims, arrays):
-        """One lane after the other, of one lane after the other."""
-        moved = [
-            a if d is None else jnp.moveaxis(a, d, 0)
-            for a, d in zip(arrays, dims, strict=True)
-        ]
-        where = tuple(d is not None for d in dims)
-        return _Mapped(self, where), moved, [0 if w else None for w in where], 0
 
 
 def _weights(weights, kind: str, chosen, edge):

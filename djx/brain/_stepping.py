@@ -129,9 +129,10 @@ def exprel(z: Float[Array, "..."] | float) -> Float[Array, "..."]:
     near = jnp.abs(z) < 0.3
     # What the series leaves out is below rounding, in its derivative too.
     terms = 14 if jnp.finfo(z.dtype).bits == 64 else 8
+    inner = jnp.where(near, z, 0)  # far away its powers would not be finite
     series = jnp.zeros_like(z)
     for k in range(terms, 0, -1):
-        series = series * z + 1 / math.factorial(k)
+        series = series * inner + 1 / math.factorial(k)
     # Divided last: XLA keeps quotients, and computes what follows anew for each use.
     return jnp.where(near, series, jnp.exp(z) - 1) / jnp.where(near, 1.0, z)
 

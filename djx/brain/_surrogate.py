@@ -12,7 +12,7 @@ class Surrogate(eqx.Module):
     """A slope around the threshold, in place of the step's.
 
     Attributes:
-        width_mv: how far from the threshold it reaches, or falls to a half.
+        width_mv: unit of the distance from the threshold.
         height: at the threshold, in spikes per width; less than 1 damps what flows back
             through many steps (Bellec et al. 2018 take 0.3).
         through_reset: whether what a spike does to its own cell has a slope as well.
@@ -76,7 +76,7 @@ def _stepped_jvp(primals, tangents):
 
 
 class Triangle(Surrogate):
-    """Falls by straight lines and is zero beyond the width (Bellec et al. 2018).
+    """Falls by straight lines and is zero from one width on (Bellec et al. 2018).
 
     On the way back only cells that near to their threshold take part.
     """
@@ -91,7 +91,10 @@ class Triangle(Surrogate):
 
 
 class FastSigmoid(Surrogate):
-    """The slope of x / (1 + |x|) (Zenke & Ganguli 2018, "SuperSpike"); never zero."""
+    """The slope of x / (1 + |x|): a quarter at one width, never zero.
+
+    Zenke & Ganguli 2018, "SuperSpike".
+    """
 
     width_mv: float = 1.0
     height: float = 1.0
@@ -103,7 +106,7 @@ class FastSigmoid(Surrogate):
 
 
 class Logistic(Surrogate):
-    """The slope of a logistic function, four times; never zero."""
+    """The slope of a logistic function, four times: 0.79 at one width."""
 
     width_mv: float = 1.0
     height: float = 1.0

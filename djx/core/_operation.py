@@ -1,5 +1,6 @@
 """Functions of arrays that bring their own rules for batching and derivatives."""
 
+import functools as ft
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ class Operation:
     same and can be differentiated in any mode to any order, if slowly; derivatives
     beyond those that a subclass provides go through it.
     """
+
+    reusable = False
+    """Whether operations that are equal are compiled once, also outside of `jit`."""
 
     def run(self, *arrays: Any) -> list[Any]:
         """The results."""
@@ -209,11 +213,19 @@ def _transpose(cotangents, *arguments, operation):
     return operation.transposed(linear, cotangents, given)
 
 
+@ft.lru_cache(maxsize=256)
+def _kept(operation):
+    return jax.jit(operation.run)
+
+
+def _alone(operation):
+    """Compiled outside of any `jit`; what closes over arrays is not kept."""
+    return _kept(operation) if operation.reusable else jax.jit(operation.run)
+
+
 operation_p = jex.core.Primitive("djx_operation")
 operation_p.multiple_results = True
-operation_p.def_impl(
-    lambda *arrays, operation: jax.jit(operation.run)(*arrays)  # only outside of jit
-)
+operation_p.def_impl(lambda *arrays, operation: _alone(operation)(*arrays))
 operation_p.def_abstract_eval(_abstract)
 ad.primitive_jvps[operation_p] = _jvp
 ad.primitive_transposes[operation_p] = _transpose

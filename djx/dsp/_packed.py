@@ -24,10 +24,17 @@ def packed(
         step: of (state, ...) to (state, ...), as processors have it; not compiled yet.
         state: that it begins with.
 
+    Raises:
+        ValueError: by the step, where it changes the state's structure or types.
+
     Returns:
         The step, of (words, ...) to (words, ...), to be compiled; and the words that it
         begins with.
     """
+    numbers = (bool, int, float, complex)
+    state = jax.tree.map(
+        lambda x: jnp.asarray(x) if isinstance(x, numbers) else x, state
+    )
     arrays, rest = eqx.partition(state, eqx.is_array)
     leaves, structure = jax.tree.flatten(arrays)
     likes = [_Like.of(leaf) for leaf in leaves]
@@ -39,6 +46,14 @@ def packed(
             here += like.words
         state = eqx.combine(structure.unflatten(given), rest)
         state, out = step(state, *args, **kwargs)
+        after, left = jax.tree.flatten(eqx.filter(state, eqx.is_array))
+        if left != structure or [_Like.of(leaf) for leaf in after] != likes:
+            told = [f"{like.dtype}{list(like.shape)}" for like in likes]
+            found = [f"{leaf.dtype}{list(leaf.shape)}" for leaf in after]
+            raise ValueError(
+                f"step: a state of {', '.join(told) or 'nothing'} has become one of "
+                f"{', '.join(found) or 'nothing'}"
+            )
         return _packed(state), out
 
     return step_of_words, _packed(state)

@@ -25,9 +25,10 @@ class PitchEncoder(eqx.Module):
 
     A note that is transposed moves its spectrum, and what is put out moves with it, so
     that keys never heard are known from their neighbours. A frame's level has no
-    influence. (Transposition-equivariant layers: Riou et al. 2023, "PESTO", section
-    3.2; a frequency as the mean of the likeliest bin's neighbours: Kim et al. 2018,
-    "CREPE", eq. 2. Engel et al. 2020 have a residual network instead, appendix B.1.)
+    influence down to -120 dB. (Transposition-equivariant layers: Riou et al. 2023,
+    "PESTO", section 3.2; a frequency as the mean of the likeliest bin's neighbours: Kim
+    et al. 2018, "CREPE", eq. 2. Engel et al. 2020 have a residual network instead,
+    appendix B.1.)
 
     Attributes:
         first: from a spectrum to channels, `(channels, reach)`.
@@ -80,6 +81,11 @@ class PitchEncoder(eqx.Module):
             )
         self.sample_rate, self.hop = sample_rate, hop
         self.least_hz, self.greatest_hz = least_hz, greatest_hz
+        if not len(self.pitches_hz()):
+            raise ValueError(
+                f"least_hz={least_hz:g}, greatest_hz={greatest_hz:g}: no bin lies "
+                "between them; take a semitone or more"
+            )
         bins = len(_frequencies(sample_rate))
         # Every bin of the spectrum is in reach of every pitch.
         reach = bins + len(self.pitches_hz()) - 1
@@ -135,6 +141,8 @@ class PitchEncoder(eqx.Module):
             The frequency, between whose bins it is found, and 1 less the probability
             of a semitone to either side of it.
         """
+        if not audio.shape[0]:
+            return Pitch(audio, audio)
         shares = jax.nn.softmax(self.logits(audio))
         octaves = np.log2(self.pitches_hz()).astype(shares.dtype)
         best = jnp.argmax(shares, 1, keepdims=True)
@@ -143,8 +151,8 @@ class PitchEncoder(eqx.Module):
         mass = jnp.sum(weights, 1)
         octave = jnp.sum(weights * octaves, 1) / mass
         frames = -(-audio.shape[0] // self.hop)
-        at, coarse = jnp.arange(frames) / 4, jnp.arange(len(mass))
-        between = ft.partial(jnp.interp, at, coarse)
+        at, coarse = (jnp.arange(n, dtype=mass.dtype) for n in (frames, len(mass)))
+        between = ft.partial(jnp.interp, at / 4, coarse)
         return Pitch(2 ** between(octave), 1 - between(mass))
 
     def divergence(

@@ -76,11 +76,23 @@ def _conjugated(spectrum, weights):
     return jax.lax.complex(spectrum.real * weights, -spectrum.imag * weights)
 
 
-class _Linear(Operation):
-    """A linear function of the last axis, of whatever stands before it."""
+class _Known(Operation):
+    """Told by its kind and its size alone."""
 
-    def __init__(self, size: int):
+    reusable = True
+
+    def __init__(self, size: int = 0):
         self.size = size
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.size == other.size
+
+    def __hash__(self):
+        return hash((type(self), self.size))
+
+
+class _Linear(_Known):
+    """A linear function of the last axis, of whatever stands before it."""
 
     def expanded(self, size, dims, arrays):
         """One more leading axis."""
@@ -113,7 +125,7 @@ class _Inverse(_Linear):
         return [_conjugated(bind(_Forward(self.size), g)[0], weights)]
 
 
-class _Filter(Operation):
+class _Filter(_Known):
     """Bilinear in samples and a spectrum; axes before the last are broadcast."""
 
     def run(self, *arrays):

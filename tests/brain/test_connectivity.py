@@ -114,10 +114,29 @@ def test_hashes_are_one_to_one_and_even():
 
 
 def test_thresholds_are_the_geometric_distribution():
-    thresholds = geometric_thresholds(0.1).astype(np.float64) / 2.0**32
+    thresholds = geometric_thresholds(0.1, 10**6).astype(np.float64) / 2.0**32
     gaps = np.arange(len(thresholds))
     np.testing.assert_allclose(thresholds, 1 - 0.9 ** (gaps + 1), atol=2.0**-31)
     assert 1 - thresholds[-1] < 2.0**-31
+    assert len(geometric_thresholds(1e-7, 10)) == 10
+
+
+def test_nobody_is_connected():
+    found = brain.from_edges([], [], (3, 4))
+    assert found.edges == 0 and found.dense().shape == (3, 4)
+
+
+def test_weights_of_what():
+    found = brain.fixed_in_degree(4, 4, 1, seed=0)
+    assert found.longest > 1 and found.edges == found.senders
+    with pytest.raises(ValueError, match="4 could be of senders or of edges"):
+        found.dense(jnp.ones(4))
+    weights = jnp.arange(1.0, 5)
+    by_sender, by_edge = (found.dense(weights, per) for per in ("sender", "edge"))
+    np.testing.assert_array_equal(by_sender, found.dense() * weights[:, None])
+    np.testing.assert_array_equal(by_edge.sum(), 10)
+    with pytest.raises(ValueError, match="not \\(3,\\) per edge"):
+        found.dense(jnp.ones(3), "edge")
 
 
 @pytest.mark.parametrize(
@@ -132,6 +151,14 @@ def test_thresholds_are_the_geometric_distribution():
             lambda: brain.from_edges(np.array([0]), np.array([0, 1]), (4, 4)),
             "two lists of as many",
         ),
+        (
+            lambda: brain.from_edges(np.array([0.5]), np.array([1]), (4, 4)),
+            "told by whole numbers",
+        ),
+        (lambda: brain.fixed_out_degree(3, 4, -1, seed=0), "degree=-1"),
+        (lambda: brain.fixed_in_degree(0, 4, 2, seed=0), "degree=2: of 0"),
+        (lambda: brain.fixed_out_degree(3, 4, 1, seed=2**32), "seed=4294967296"),
+        (lambda: brain.fixed_probability(3, 4, 0.5, seed=-1), "seed=-1"),
     ],
 )
 def test_refusals(make, words):

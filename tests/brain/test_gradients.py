@@ -110,6 +110,25 @@ def test_a_surrogate_does_not_change_what_happens():
     np.testing.assert_array_equal(*seen)
 
 
+@pytest.mark.parametrize("wait_ms", [0.0, 3.0, np.inf])
+def test_refractory_cells_wait_with_a_surrogate_too(wait_ms):
+    net = network()
+    cell = eqx.tree_at(lambda c: c.refractory_ms, net.cell, np.inf)
+    net = eqx.tree_at(lambda n: n.cell, net, cell)
+    for each in (net, eqx.tree_at(lambda n: n.surrogate, net, None)):
+        state = each.init()
+        wait = jnp.full(CELLS, wait_ms, state.cells.v_mv.dtype)
+        cells = state.cells._replace(v_mv=jnp.full(CELLS, -49.0), refractory_ms=wait)
+        seen = brain.Raster.of(60, CELLS)
+        after, seen = brain.run(each, state._replace(cells=cells), 60, seen)
+        # After its first spike a cell is silent for ever.
+        first = {0.0: 0, 3.0: 29, np.inf: 60}[wait_ms]
+        assert seen.spikes[:first].sum() == 0
+        assert seen.spikes.sum() == (0 if wait_ms == np.inf else CELLS)
+        assert not jnp.any(jnp.isnan(after.cells.v_mv))
+        assert not jnp.any(jnp.isnan(after.cells.refractory_ms))
+
+
 @pytest.mark.parametrize(
     "surrogate", [brain.Triangle(2.0), brain.FastSigmoid(2.0), brain.Logistic(2.0)]
 )

@@ -1,6 +1,7 @@
 """Networks against a loop in numpy; delays, monitors, resumption."""
 
 import chex
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -96,15 +97,16 @@ def test_a_run_that_goes_on_gives_the_same_bits():
     chex.assert_trees_all_equal(whole, start)
 
 
-def test_one_trace_for_all_parameters_and_lanes():
+def test_one_trace_for_all_weights_voltages_and_currents():
     @jax.jit
     @chex.assert_max_traces(n=1)
     def simulated(net, state, current_pa):
         return brain.run(net, state, 20, current_pa=current_pa)[0]
 
+    net = network()
     for seed, current_pa in ((0, 100.0), (1, 200.0), (2, 300.0)):
-        net = network()
-        simulated(net, started(net, seed), current_pa)
+        changed = eqx.tree_at(lambda n: n.weights_ns, net, (seed + 1) * net.weights_ns)
+        simulated(changed, started(net, seed), current_pa)
 
 
 def test_lanes_are_runs_of_their_own():
@@ -151,6 +153,15 @@ def test_refusals():
         brain.Network(
             brain.LIF(), brain.Receptors(5.0, 0.0), edges, jnp.ones(()), DT, 0
         )
+    single = brain.Receptors(5.0, 0.0)
+    with pytest.raises(ValueError, match="dt_ms=0: has to be a number above 0"):
+        brain.Network(brain.LIF(), single, edges, jnp.ones(()), 0)
+    with pytest.raises(ValueError, match="weights: one, 4 of senders or 4 of edges"):
+        brain.Network(brain.LIF(), single, edges, jnp.ones(7), DT)
+    with pytest.raises(ValueError, match="3 cells, fewer than the raster's 4"):
+        brain.Raster.of(5, 4).see(jnp.ones(3, bool), jnp.asarray(0))
+    with pytest.raises(ValueError, match="are not the .* cells of the statistics"):
+        brain.SpikeStatistics.of(4).see(jnp.ones(3, bool), jnp.asarray(0))
     with pytest.raises(ValueError, match="decay_ms and reversal_mv: one of each kind"):
         brain.Receptors([5.0, 10.0], [0.0])
     with pytest.raises(ValueError, match="kind: 4 numbers from 0 to 1"):

@@ -45,8 +45,6 @@ def dense(connectivity, spikes, weights):
     weights = jnp.asarray(weights)
     if weights.ndim and weights.shape != (connectivity.edges,):
         weights = weights[senders]
-    if weights.shape == (connectivity.senders,) == (connectivity.edges,):
-        weights = weights[senders]
     matrix = jnp.zeros((connectivity.senders, connectivity.receivers))
     return spikes @ matrix.at[senders, targets].add(weights)
 
@@ -111,6 +109,9 @@ def test_only_active_senders_have_slopes(x64):
         for m in (None, jnp.asarray(active))
     )
     np.testing.assert_array_equal(few[0], np.where(active, every[0], 0))
+    run = lambda s: push(connectivity, s, weights, jnp.asarray(active))  # noqa: E731
+    spikes = spikes_of(40, 9)
+    np.testing.assert_allclose(jax.jacfwd(run)(spikes), jax.jacrev(run)(spikes))
 
 
 @pytest.mark.parametrize("dims", [(0, None), (None, 0), (0, 0), (1, None)])
@@ -149,11 +150,9 @@ def test_terms_are_added_in_the_order_of_edges():
     np.testing.assert_array_equal(push(connectivity, spikes, weights), expected)
 
 
-@pytest.mark.parametrize("count", [1, 31, 32, 33, 200])
+@pytest.mark.parametrize("count", [1, 32, 33, 200])
 @pytest.mark.parametrize("at_once", [1, 5, 200])
-@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
-def test_every_row_is_taken_once_and_in_order(count, at_once, share):
-    mask = np.random.default_rng(count).random(count) < share
+def test_every_row_is_taken_once_and_in_order(count, at_once):
     at_once = min(at_once, count)
 
     def turn(rows, carry):
@@ -164,8 +163,10 @@ def test_every_row_is_taken_once_and_in_order(count, at_once, share):
 
     start = jnp.full(count, -1), jnp.asarray(0)
     run = jax.jit(lambda mask: over_rows(mask, at_once, turn, start))
-    seen, taken = run(jnp.asarray(mask))
-    np.testing.assert_array_equal(seen[:taken], np.flatnonzero(mask))
+    for share in (0.0, 0.1, 1.0):
+        mask = np.random.default_rng(count).random(count) < share
+        seen, taken = run(jnp.asarray(mask))
+        np.testing.assert_array_equal(seen[:taken], np.flatnonzero(mask))
 
 
 def test_refusals():

@@ -1,5 +1,6 @@
 """Memory that was freed goes back to the system."""
 
+import os
 import sys
 
 import numpy as np
@@ -10,7 +11,7 @@ from djx.core import give_memory_back
 
 def resident() -> int:
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="tells of Linux' C library")

@@ -89,6 +89,26 @@ def test_keys_and_what_is_no_array():
     assert out == jax.random.uniform(keys[1])
 
 
+def test_numbers_of_python_count_too():
+    step_of_words, words = packed(
+        lambda s: ((s[0] + 1, 2 * s[1]), s[0]), (0, jnp.ones(1))
+    )
+    told = []
+    for _ in range(3):
+        words, out = jax.jit(step_of_words)(words)
+        told.append(int(out))
+    assert told == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "step", [lambda s: (s + 0.5, s), lambda s: (jnp.append(s, 1), s)]
+)
+def test_a_state_that_changes_its_kind_is_refused(step):
+    step_of_words, words = packed(step, jnp.zeros(3, jnp.int32))
+    with pytest.raises(ValueError, match=r"step: a state of int32\[3\] has become"):
+        jax.jit(step_of_words)(words)
+
+
 def test_modules_and_nothing_at_all():
     linear = eqx.nn.Linear(2, 3, key=jax.random.key(0))
     step_of_words, words = packed(lambda m, x: (m, m(x)), linear)

@@ -59,7 +59,9 @@ def test_a_level_does_not_count():
     np.testing.assert_allclose(encoder(sound).f0_hz, louder.f0_hz, rtol=1e-3)
 
 
-@pytest.mark.parametrize("samples, frames", [(1, 1), (64, 1), (65, 2), (1000, 16)])
+@pytest.mark.parametrize(
+    "samples, frames", [(0, 0), (1, 1), (64, 1), (65, 2), (1000, 16)]
+)
 def test_as_many_frames_as_other_pitches_have(samples, frames):
     encoder = small()
     found = encoder(jnp.ones(samples))
@@ -82,7 +84,7 @@ def test_values_and_slopes_are_numbers(level):
     assert jnp.all(jnp.isfinite(jax.grad(loss, 1)(encoder, sound)))
 
 
-def test_divergence_is_zero_at_best():
+def test_divergence_of_uniform_scores():
     encoder = small()
     pitches = encoder.pitches_hz()
     cents = 1200 * np.log2(pitches / 440.0)
@@ -102,8 +104,8 @@ def test_rows_of_a_batch_are_alike():
         np.testing.assert_allclose(together.f0_hz[row], encoder(sound).f0_hz, rtol=1e-3)
 
 
-@pytest.mark.parametrize("rate", [16000, 44100])
-def test_it_learns_keys_that_it_never_heard(rate):
+def test_it_learns_keys_that_it_never_heard():
+    rate = 44100
     encoder = small(sample_rate=rate, hop=round(rate / 250))
     window = encoder.window
     # Heard only afterwards: pitches between those, and other envelopes.
@@ -135,6 +137,8 @@ def test_it_learns_keys_that_it_never_heard(rate):
 
 
 def test_refusals():
+    with pytest.raises(ValueError, match="no bin lies between them"):
+        small(least_hz=440.5, greatest_hz=441.0)
     with pytest.raises(ValueError, match="least_hz=10, greatest_hz=2000: two pitches"):
         small(least_hz=10.0)
     with pytest.raises(ValueError, match="from 32 to 1800 Hz"):
