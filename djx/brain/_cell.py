@@ -83,6 +83,17 @@ class Cell(eqx.Module):
             The state after.
         """
 
+    def may_fire(self, state: State) -> Bool[Array, "..."]:
+        """Who is not refractory.
+
+        Args:
+            state: after integration, before the reset.
+
+        Returns:
+            Who could.
+        """
+        return state.refractory_ms <= 0
+
     def spiked(self, state: State) -> Bool[Array, "..."]:
         """Who has reached the threshold, and may fire.
 
@@ -92,7 +103,7 @@ class Cell(eqx.Module):
         Returns:
             Who fires.
         """
-        return (self.margin_mv(state) >= 0) & (state.refractory_ms <= 0)
+        return (self.margin_mv(state) >= 0) & self.may_fire(state)
 
     def integrate(
         self,

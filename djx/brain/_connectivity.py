@@ -222,10 +222,8 @@ def fixed_out_degree(
     Returns:
         The connectivity.
     """
-    _check_draw(receivers, degree, seed)
-    row, k = jnp.arange(senders)[:, None], jnp.arange(degree)
-    targets = np.asarray(_below(hashed(seed, row, k), receivers))
-    return _of_rows(targets.reshape(-1), np.full(senders, degree), receivers)
+    targets = _drawn(senders, receivers, degree, seed)
+    return _of_rows(targets, np.full(senders, degree), receivers)
 
 
 def fixed_in_degree(
@@ -242,9 +240,7 @@ def fixed_in_degree(
     Returns:
         The connectivity.
     """
-    _check_draw(senders, degree, seed)
-    row, k = jnp.arange(receivers)[:, None], jnp.arange(degree)
-    drawn = np.asarray(_below(hashed(seed, row, k), senders)).reshape(-1)
+    drawn = _drawn(receivers, senders, degree, seed)
     targets = np.repeat(np.arange(receivers), degree)
     return from_edges(drawn, targets, (senders, receivers))
 
@@ -336,20 +332,20 @@ def _whole(numbers) -> np.ndarray:
     return numbers.astype(np.int64)
 
 
-def _check_draw(receivers: int, degree: int, seed: int) -> None:
-    if degree < 0 or (degree and receivers < 1):
-        raise ValueError(f"degree={degree}: of {receivers} to be drawn from")
+def _drawn(rows: int, among: int, degree: int, seed: int) -> np.ndarray:
+    """Row by row, numbers below a count."""
+    if degree < 0 or (degree and among < 1):
+        raise ValueError(f"degree={degree}: of {among} to be drawn from")
     _check_seed(seed)
+    words = hashed(seed, jnp.arange(rows)[:, None], jnp.arange(degree))
+    # What some numbers are likelier than others is below their count / 2^32.
+    drawn = words % jnp.uint32(max(among, 1))
+    return np.asarray(drawn.astype(jnp.int32)).reshape(-1)
 
 
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed={seed}: has to be from 0 to 2^32 - 1")
-
-
-def _below(words, count: int):
-    # What some numbers are likelier than others is below count / 2^32.
-    return (words % jnp.uint32(max(count, 1))).astype(jnp.int32)
 
 
 def _of_rows(targets, degrees, receivers: int) -> Connectivity:

@@ -137,7 +137,7 @@ class Network(eqx.Module):
             spikes = spiked.astype(cells.v_mv.dtype)
             return cells, spiked, Sent(spikes, jnp.zeros_like(spiked))
         cells = self.cell.integrate(cells, drive, self.dt_ms)
-        margin_mv, may_fire = self.cell.margin_mv(cells), cells.refractory_ms <= 0
+        margin_mv, may_fire = self.cell.margin_mv(cells), self.cell.may_fire(cells)
         spikes = self.surrogate.spikes(margin_mv, may_fire)
         spiked = spikes > 0
         active = may_fire & self.surrogate.active(margin_mv)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..core import bind, Operation
+from ..core import Bilinear, bind, Operation
 from ._connectivity import Connectivity
 
 
@@ -81,23 +81,8 @@ def rows_at_once(senders: int) -> int:
     return min(max(senders, 1), 12 + senders // 512)
 
 
-class _Bilinear(Operation):
-    """Linear in each of its first two arguments."""
-
-    def linearised(self, active, primals):
-        """The rule of a product."""
-
-        def push(tangents):
-            given, total = iter(tangents), None
-            for place in range(2):
-                if active[place]:
-                    changed = list(primals)
-                    changed[place] = next(given)
-                    (part,) = bind(self, *changed)
-                    total = part if total is None else total + part
-            return [total]
-
-        return bind(self, *primals), push
+class _Pushed(Bilinear):
+    """Bilinear in floats; lanes are taken one after the other."""
 
     def expanded(self, size, dims, arrays):
         """One lane after the other."""
@@ -109,7 +94,7 @@ class _Bilinear(Operation):
         return _Mapped(self, where), moved, [0 if w else None for w in where], 0
 
 
-class Contraction(_Bilinear):
+class Contraction(_Pushed):
     """A derivative of the sum, over edges, of sender times weight times receiver.
 
     By receivers it is `push`, by senders what an edge brings back, by weights what each
@@ -176,7 +161,7 @@ class Contraction(_Bilinear):
         return out
 
 
-class _Mapped(_Bilinear):
+class _Mapped(_Pushed):
     """Lanes of a contraction; what all share stays one."""
 
     def __init__(self, of: Operation, where: tuple[bool, ...]):
@@ -196,12 +181,12 @@ class _Mapped(_Bilinear):
 
     def run(self, *arrays):
         """In a loop."""
-        return self._over(lambda *a: self.of.run(*a), self.where, arrays)
+        return self._over(self.of.run, self.where, arrays)
 
     def transposed(self, linear, cotangents, arguments):
         """Of every lane; of what lanes share, the sum."""
         place = linear.index(True)
-        given = [c for c in (*cotangents, *arguments)]
+        given = [*cotangents, *arguments]
         given[1 + place] = jnp.zeros(())  # stands for what is linear
 
         def one(g, *arguments):

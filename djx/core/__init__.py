@@ -22,10 +22,15 @@ if _TYPE_CHECKING:
     )
     from ._memory import give_memory_back as give_memory_back
     from ._norms import safe_rms as safe_rms
-    from ._operation import bind as bind, Operation as Operation
+    from ._operation import (
+        Bilinear as Bilinear,
+        bind as bind,
+        Operation as Operation,
+    )
     from ._tree import leaf_names as leaf_names
 
 _WHERE = {
+    "Bilinear": "_operation",
     "Operation": "_operation",
     "bind": "_operation",
     "close": "_close",

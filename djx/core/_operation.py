@@ -100,6 +100,25 @@ class Operation:
         return [next(out) if is_linear else None for is_linear in linear]
 
 
+class Bilinear(Operation):
+    """Linear in each of its first two arguments; one result."""
+
+    def linearised(self, active, primals):
+        """The rule of a product."""
+
+        def push(tangents):
+            given, total = iter(tangents), None
+            for place in range(2):
+                if active[place]:
+                    changed = list(primals)
+                    changed[place] = next(given)
+                    (part,) = bind(self, *changed)
+                    total = part if total is None else total + part
+            return [total]
+
+        return bind(self, *primals), push
+
+
 class _Derivative(Operation):
     """The derivative of an operation along tangents of its active arguments."""
 

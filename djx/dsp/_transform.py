@@ -6,7 +6,7 @@ import numpy as np
 from jax.interpreters import batching
 from jaxtyping import Array, Complex, Float
 
-from ..core import bind, Operation
+from ..core import Bilinear, bind, Operation
 
 
 def rfft(
@@ -62,7 +62,7 @@ def filtered(
     Returns:
         As many samples.
     """
-    return bind(_Filter(), samples, spectrum)[0]
+    return bind(_FILTER, samples, spectrum)[0]
 
 
 def _times(size: int, dtype) -> np.ndarray:
@@ -71,17 +71,22 @@ def _times(size: int, dtype) -> np.ndarray:
     return np.where((bins == 0) | (2 * bins == size), 1, 2).astype(dtype)
 
 
+def _shares(size: int, dtype) -> np.ndarray:
+    """What a bin of half a spectrum adds to a sample."""
+    return _times(size, dtype) / np.asarray(size, dtype)
+
+
 def _conjugated(spectrum, weights):
     # Real weights would be made complex, and a product take three times as long.
     return jax.lax.complex(spectrum.real * weights, -spectrum.imag * weights)
 
 
-class _Known(Operation):
-    """Told by its kind and its size alone."""
+class _Linear(Operation):
+    """A linear function of the last axis, of whatever stands before it."""
 
     reusable = True
 
-    def __init__(self, size: int = 0):
+    def __init__(self, size: int):
         self.size = size
 
     def __eq__(self, other):
@@ -89,10 +94,6 @@ class _Known(Operation):
 
     def __hash__(self):
         return hash((type(self), self.size))
-
-
-class _Linear(_Known):
-    """A linear function of the last axis, of whatever stands before it."""
 
     def expanded(self, size, dims, arrays):
         """One more leading axis."""
@@ -111,7 +112,7 @@ class _Forward(_Linear):
         """As transposes are without conjugation, what comes is conjugated."""
         (g,) = cotangents
         weights = self.size / _times(self.size, g.real.dtype)
-        return [bind(_Inverse(self.size), _conjugated(g, weights))[0]]
+        return [irfft(_conjugated(g, weights), self.size)]
 
 
 class _Inverse(_Linear):
@@ -121,12 +122,13 @@ class _Inverse(_Linear):
     def transposed(self, linear, cotangents, arguments):
         """What the inverse does not read, the imaginary parts at the ends, gets 0."""
         (g,) = cotangents
-        weights = _times(self.size, g.dtype) / np.asarray(self.size, g.dtype)
-        return [_conjugated(bind(_Forward(self.size), g)[0], weights)]
+        return [_conjugated(rfft(g), _shares(self.size, g.dtype))]
 
 
-class _Filter(_Known):
+class _Filter(Bilinear):
     """Bilinear in samples and a spectrum; axes before the last are broadcast."""
+
+    reusable = True
 
     def run(self, *arrays):
         samples, spectrum = arrays
@@ -141,29 +143,17 @@ class _Filter(_Known):
         ]
         return self, moved, [0, 0], 0
 
-    def linearised(self, active, primals):
-        """The rule of a product."""
-        samples, spectrum = primals
-
-        def push(tangents):
-            given, total = iter(tangents), 0
-            if active[0]:
-                total += filtered(next(given), spectrum)
-            if active[1]:
-                total += filtered(samples, next(given))
-            return [total]
-
-        return bind(self, *primals), push
-
     def transposed(self, linear, cotangents, arguments):
         """Of the samples, or of the spectrum."""
         (g,), (samples, spectrum) = cotangents, arguments
         if linear[0]:
             product = _added(rfft(g) * jnp.conj(spectrum), samples)
             return [irfft(product, g.shape[-1]), None]
-        product = _added(rfft(samples) * jnp.conj(rfft(g)), spectrum)
-        weights = _times(g.shape[-1], g.dtype) / np.asarray(g.shape[-1], g.dtype)
-        return [None, jax.lax.complex(product.real * weights, product.imag * weights)]
+        product = _added(rfft(g) * jnp.conj(rfft(samples)), spectrum)
+        return [None, _conjugated(product, _shares(g.shape[-1], g.dtype))]
+
+
+_FILTER = _Filter()
 
 
 def _added(spectra, like):
