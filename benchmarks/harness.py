@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .meters import busy_seconds, peak_mib
+from .meters import busy_seconds, children_seconds, peak_mib
 
 
 ROOT = Path(__file__).parents[1]
@@ -49,12 +49,13 @@ class Contestant:
         """One repetition."""
         assert self._run is not None
         busy, wall, cpu = busy_seconds(), time.perf_counter(), time.process_time()
+        children = children_seconds()
         own = self._run() or {}
         whole = time.perf_counter() - wall
         took = {"wall": whole, "cpu": time.process_time() - cpu, "peak": peak_mib()}
-        took |= own
-        busy = busy_seconds() - busy
-        return took | {"others": max(0.0, (busy - took["cpu"]) / whole)}
+        mine = took["cpu"] + children_seconds() - children
+        others = max(0.0, (busy_seconds() - busy - mine) / whole)
+        return took | own | {"others": others}
 
     def end(self) -> None:
         """Lets go of what `setup` made."""

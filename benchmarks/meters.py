@@ -20,6 +20,12 @@ def peak_mib() -> float:
     return mark / 2**20 if sys.platform == "darwin" else mark / 1024
 
 
+def children_seconds() -> float:
+    """CPU seconds of processes that this one started, and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def busy_seconds() -> float:
     """CPU seconds that the whole machine has worked; 0 where it does not tell."""
     stat = Path("/proc/stat")

@@ -1,81 +1,22 @@
 """A random network of conductances, whose rates and irregularity are known.
 
-Sources: Brette et al. 2007 (benchmark 1), after Vogels and Abbott 2005. One step of the
-loop is a block of network steps; statistics are kept on the way.
+Sources: Brette et al. 2007 (benchmark 1), after Vogels and Abbott 2005.
 """
 
 import functools as ft
-from typing import Annotated, cast, Literal, NamedTuple
+from typing import Literal
 
-import jax
-import jax.numpy as jnp
-import jax.random as jr
-import numpy as np
-from pydantic import Field
-
-from djx.brain import (
-    fixed_probability,
-    LIF,
-    Network,
-    NetworkState,
-    onto_receptors,
-    Raster,
-    Receptors,
-    run,
-    SpikeStatistics,
-)
-from djx.core.errors import ConfigError, Fault
-from djx.run import Config as BaseConfig, Experiment, Report, Results
-from experiments import _coba_figures as figures
+from djx.brain import LIF, Network
+from djx.run import Experiment
+from experiments import _random_network as random_network
 
 
-FAN_IN = 80  # synapses of a cell on average, a fifth of them inhibitory
-EXCITATORY_NS, INHIBITORY_NS = 6.0, 67.0
-SHOWN = 200  # cells of the raster
-
-
-class Config(BaseConfig):
+class Config(random_network.Config):
     """Cells that excite and inhibit one another at random."""
 
-    cells: Annotated[int, Field(ge=100)] = 4000
-    """Four of five are excitatory."""
     variant: Literal["drive", "brette"] = "drive"
     """drive: a constant current of 20 mV times the leak, synapses closed at first;
     brette: no current, synapses open at first. The two have rates of their own."""
-    coupling: Annotated[float, Field(ge=0)] = 1.0
-    """Factor of all weights: what tells a network from cells by themselves."""
-    dt_ms: Annotated[float, Field(gt=0, le=1)] = 0.1
-    block_ms: Annotated[float, Field(gt=0)] = 10.0
-    """Of a step of the loop."""
-    discard_ms: Annotated[float, Field(ge=0)] = 200.0
-    """Before variation, spread and silence are measured."""
-    raster_ms: Annotated[float, Field(gt=0)] = 300.0
-    """Length of the raster, from there on."""
-    connectivity_seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
-    """Of who is connected to whom, alike in all lanes; voltages at first differ."""
-
-
-class State(NamedTuple):
-    """The network, and what is remembered of it."""
-
-    network: NetworkState
-    statistics: SpikeStatistics
-    early: SpikeStatistics
-    """Of the first second."""
-    raster: Raster
-
-
-@ft.lru_cache(maxsize=4)
-def _connected(cells: int, seed: int):
-    kind = (np.arange(cells) >= _excitatory(cells)).astype(int)
-    # Made at once also where a trace asks for it: it is the same in all of them.
-    with jax.ensure_compile_time_eval():
-        chance = fixed_probability(cells, cells, FAN_IN / cells, seed=seed)
-        return onto_receptors(chance, kind, 2)
-
-
-def _excitatory(cells: int) -> int:
-    return cells * 4 // 5
 
 
 def network_of(config: Config) -> Network:
@@ -87,76 +28,16 @@ def network_of(config: Config) -> Network:
     Returns:
         It, without its state.
     """
-    cells = config.cells
-    excitatory = jnp.arange(cells) < _excitatory(cells)
-    weights_ns = jnp.where(excitatory, EXCITATORY_NS, INHIBITORY_NS)
-    return Network(
-        LIF(),
-        Receptors([5.0, 10.0], [0.0, -80.0]),
-        _connected(cells, config.connectivity_seed),
-        config.coupling * weights_ns,
-        config.dt_ms,
-    )
+    return random_network.conductances(config, LIF())
 
 
 def build(config: Config) -> Experiment:
     """The experiment of one arm."""
-    network, steps = network_of(config), round(config.block_ms / config.dt_ms)
-    if abs(steps * config.dt_ms - config.block_ms) > 1e-6 * config.block_ms:
-        message = f"{config.block_ms} ms are no whole steps of dt_ms = {config.dt_ms}"
-        raise ConfigError([Fault("config", "block_ms", message)])
-    second = round(1000 / config.dt_ms)
-    first = round(config.discard_ms / config.dt_ms)
-    current_pa = 200.0 if config.variant == "drive" else 0.0
-
-    def init(key):
-        state = network.init()
-        voltage, one, two = jr.split(key, 3)
-        mean, spread = (-55.0, 2.0) if config.variant == "drive" else (-65.0, 5.0)
-        v_mv = mean + spread * jr.normal(voltage, (config.cells,))
-        state = state._replace(cells=state.cells._replace(v_mv=v_mv))
-        if config.variant == "brette":
-            open_ns = [
-                40 + 15 * jr.normal(one, v_mv.shape),
-                200 + 120 * jr.normal(two, v_mv.shape),
-            ]
-            state = state._replace(conductance_ns=jnp.stack(open_ns))
-        return State(
-            state,
-            SpikeStatistics.of(config.cells, first),
-            SpikeStatistics.of(config.cells, until=second),
-            Raster.of(
-                round(config.raster_ms / config.dt_ms), min(SHOWN, config.cells), first
-            ),
-        )
-
-    def step(state, index, key):
-        del index, key
-        monitors = (state.statistics, state.early, state.raster)
-        after, monitors = run(
-            network, state.network, steps, monitors, current_pa=current_pa
-        )
-        new = State(after, *monitors)
-        voltage = new.network.cells.v_mv
-        return new, {"voltage_mv": jnp.mean(voltage)}
-
-    def evaluate(state, key):
-        del key
-        rates_hz = state.statistics.rates_hz(config.dt_ms)
-        return {
-            "first_second_hz": jnp.mean(state.early.rates_hz(config.dt_ms)),
-            "rate_hz": jnp.mean(rates_hz),
-            "variation": state.statistics.variation(),
-            "spread_hz": jnp.std(rates_hz),
-            "silent": jnp.mean(rates_hz == 0),
-        }
-
-    return Experiment(init, step, evaluate, _report)
-
-
-def _report(results: Results, report: Report) -> None:
-    arms = {
-        name: (cast(Config, arm.config), cast(State, arm.lane()))
-        for name, arm in results.arms.items()
-    }
-    figures.draw(report, arms)
+    driven = config.variant == "drive"
+    start = ft.partial(
+        random_network.started,
+        voltages=(-55.0, 2.0) if driven else (-65.0, 5.0),
+        opened=not driven,
+    )
+    current_pa = 200.0 if driven else 0.0
+    return random_network.build(config, network_of(config), start, current_pa)

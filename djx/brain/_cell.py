@@ -37,6 +37,11 @@ class Cell(eqx.Module):
     refractory_ms: eqx.AbstractVar[Parameter]
     holds_voltage: ClassVar[bool] = True  # while refractory; else it only cannot fire
 
+    @property
+    def tau_ms(self) -> Parameter | None:
+        """The membrane's time constant, where it is a linear leak; else None."""
+        return None
+
     @abc.abstractmethod
     def init(self, count: int | tuple[int, ...]) -> State:
         """Cells at rest.
@@ -123,7 +128,7 @@ class Cell(eqx.Module):
         Returns:
             The state at the step's end, with a step less of refractoriness.
         """
-        left = jnp.round(state.refractory_ms / dt_ms)
+        left = jnp.round(state.refractory_ms * (1 / dt_ms))
         held = None
         if self.holds_voltage:
             held = jax.tree.map(lambda _: None, state)._replace(v_mv=left > 0)

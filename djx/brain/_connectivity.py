@@ -1,14 +1,9 @@
 """Who is connected to whom: rows of targets, one row for every sender."""
 
-import functools as ft
-
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int32
-
-from ._hash import geometric_thresholds, hashed
 
 
 class Connectivity(eqx.Module):
@@ -21,12 +16,17 @@ class Connectivity(eqx.Module):
         rows: where each row begins, and where the last ends.
         receivers: how many there may be.
         longest: edges of the longest row.
+        delays: steps from a spike to its arrival, of every edge, each 1 or more; None
+            where the one who sends knows them.
+        latest: the largest delay, in steps.
     """
 
     targets: Int32[Array, " edges"]
     rows: Int32[Array, " senders+1"]
     receivers: int = eqx.field(static=True)
     longest: int = eqx.field(static=True)
+    delays: Int32[Array, " edges"] | None = None
+    latest: int = eqx.field(static=True, default=1)
 
     @property
     def senders(self) -> int:
@@ -96,7 +96,10 @@ class Connectivity(eqx.Module):
 
 
 def from_edges(
-    senders: np.ndarray, targets: np.ndarray, counts: tuple[int, int]
+    senders: np.ndarray,
+    targets: np.ndarray,
+    counts: tuple[int, int],
+    delays: np.ndarray | None = None,
 ) -> Connectivity:
     """Given edges, which are sorted by sender and keep their order otherwise.
 
@@ -107,14 +110,16 @@ def from_edges(
         senders: of each edge.
         targets: of each edge.
         counts: of senders and receivers.
+        delays: of each edge, in steps.
 
     Returns:
         The connectivity.
 
     Raises:
-        ValueError: where the two lists are not equally long, or name who is not there.
+        ValueError: where the lists are not equally long, name who is not there, or a
+            delay is not a step or more.
     """
-    senders, targets = map(_whole, (senders, targets))
+    senders, targets = map(whole, (senders, targets))
     if senders.shape != targets.shape or senders.ndim != 1:
         raise ValueError(
             f"senders and targets: two lists of as many, not {senders.shape} and "
@@ -128,39 +133,11 @@ def from_edges(
                 f"{name}: {given.min()} to {given.max()} are not all from 0 to "
                 f"{count - 1}"
             )
-    order = np.argsort(senders, kind="stable")
+    order = order_of(senders)
     degrees = np.bincount(senders, minlength=counts[0])
-    return _of_rows(targets[order], degrees, counts[1])
-
-
-def onto_receptors(
-    connectivity: Connectivity, kind: np.ndarray, kinds: int
-) -> Connectivity:
-    """Each sender's edges lead to one kind of receptors of the same cells.
-
-    Args:
-        connectivity: from cells to cells.
-        kind: of every sender, from 0 to kinds - 1.
-        kinds: how many there are.
-
-    Returns:
-        The same edges, to receiver kind * cells + cell.
-
-    Raises:
-        ValueError: where a kind is not there, or is missing.
-    """
-    kind = _whole(kind)
-    senders, receivers = connectivity.senders, connectivity.receivers
-    if kind.shape != (senders,) or np.any((kind < 0) | (kind >= kinds)):
-        raise ValueError(f"kind: {senders} numbers from 0 to {kinds - 1}")
-    of_edges = np.repeat(kind, np.diff(np.asarray(connectivity.rows)))
-    targets = np.asarray(connectivity.targets) + of_edges * receivers
-    return Connectivity(
-        jnp.asarray(targets, jnp.int32),
-        connectivity.rows,
-        kinds * receivers,
-        connectivity.longest,
-    )
+    if delays is not None:
+        delays = checked_delays(delays, len(senders))[order]
+    return of_rows(targets[order], degrees, counts[1], delays)
 
 
 def from_matrix(matrix: np.ndarray) -> tuple[Connectivity, Float[Array, " edges"]]:
@@ -178,152 +155,48 @@ def from_matrix(matrix: np.ndarray) -> tuple[Connectivity, Float[Array, " edges"
     return found, jnp.asarray(matrix[senders, targets])
 
 
-def one_to_one(count: int) -> Connectivity:
-    """Each to its own.
+def of_rows(targets, degrees, receivers: int, delays=None) -> Connectivity:
+    """Edges that stand row by row already.
 
     Args:
-        count: of senders and of receivers.
-
-    Returns:
-        The connectivity.
-    """
-    return _of_rows(np.arange(count), np.ones(count, int), count)
-
-
-def all_to_all(senders: int, receivers: int, itself: bool = True) -> Connectivity:
-    """Each to all.
-
-    Args:
-        senders: how many.
-        receivers: how many.
-        itself: whether one with its own number is a target.
-
-    Returns:
-        The connectivity.
-    """
-    targets = np.tile(np.arange(receivers), (senders, 1))
-    there = np.ones_like(targets, bool)
-    if not itself:
-        there = targets != np.arange(senders)[:, None]
-    return _of_rows(targets[there], there.sum(1), receivers)
-
-
-def fixed_out_degree(
-    senders: int, receivers: int, degree: int, *, seed: int
-) -> Connectivity:
-    """As many targets for each sender, drawn with replacement.
-
-    Args:
-        senders: how many.
-        receivers: how many.
-        degree: edges of a sender.
-        seed: from 0 to 2^32 - 1.
-
-    Returns:
-        The connectivity.
-    """
-    targets = _drawn(senders, receivers, degree, seed)
-    return _of_rows(targets, np.full(senders, degree), receivers)
-
-
-def fixed_in_degree(
-    senders: int, receivers: int, degree: int, *, seed: int
-) -> Connectivity:
-    """As many senders for each receiver, drawn with replacement.
-
-    Args:
-        senders: how many.
-        receivers: how many.
-        degree: edges of a receiver.
-        seed: from 0 to 2^32 - 1.
-
-    Returns:
-        The connectivity.
-    """
-    drawn = _drawn(receivers, senders, degree, seed)
-    targets = np.repeat(np.arange(receivers), degree)
-    return from_edges(drawn, targets, (senders, receivers))
-
-
-def fixed_probability(
-    senders: int, receivers: int, probability: float, *, seed: int
-) -> Connectivity:
-    """Every pair by chance, each independently of all others.
-
-    A row is a function of the seed and of its number, whatever stores it: gaps between
-    targets are geometric, drawn by whole numbers from hashed counters.
-
-    Args:
-        senders: how many.
-        receivers: how many.
-        probability: of an edge.
-        seed: from 0 to 2^32 - 1.
+        targets: of edges.
+        degrees: edges of each sender.
+        receivers: how many there may be.
+        delays: of edges, in steps; None where they have none.
 
     Returns:
         The connectivity.
 
     Raises:
-        ValueError: where the probability is none.
+        ValueError: where there are more edges or receivers than 32 bits count.
     """
-    if not 0 <= probability <= 1:
-        raise ValueError(f"probability={probability}: has to be from 0 to 1")
-    _check_seed(seed)
-    if probability == 1:
-        return all_to_all(senders, receivers)
-    if probability == 0 or not senders or not receivers:
-        return _of_rows(np.zeros(0, int), np.zeros(senders, int), receivers)
-    lists, degrees = [], []
-    some = max(1, 2**22 // _most(receivers, probability))  # 16 MiB at once
-    for first in range(0, senders, some):
-        numbers = jnp.arange(first, min(first + some, senders))
-        targets = np.asarray(_chance_rows(numbers, receivers, probability, seed))
-        there = targets < receivers
-        lists.append(targets[there])
-        degrees.append(there.sum(1))
-    return _of_rows(np.concatenate(lists), np.concatenate(degrees), receivers)
-
-
-def chance_row(
-    sender: Int32[Array, ""], receivers: int, probability: float, seed: int
-) -> Int32[Array, " most"]:
-    """A row of `fixed_probability`, made where it is needed.
-
-    Args:
-        sender: its number.
-        receivers: how many.
-        probability: of an edge, in (0, 1).
-        seed: of the connectivity.
-
-    Returns:
-        Its targets, ascending; after the last, numbers that are no receiver's.
-    """
-    k = jnp.arange(_most(receivers, probability))
-    thresholds = geometric_thresholds(probability, receivers)
-    words = hashed(seed, jnp.asarray(sender), k)
-    gaps = jnp.searchsorted(thresholds, words, side="right", method="scan_unrolled")
-    # Sums stop before they run over: no gap counts for more than all receivers.
-    steps = jnp.minimum(gaps, receivers) + 1
-    return (
-        jax.lax.associative_scan(
-            lambda a, b: jnp.minimum(a + b, receivers + 1), steps.astype(jnp.int32)
+    rows = np.concatenate([[0], np.cumsum(degrees)])
+    if max(rows[-1], receivers) >= 2**31:
+        raise ValueError(
+            f"{rows[-1]} edges, {receivers} receivers: not below 2^31; build several"
         )
-        - 1
+    return Connectivity(
+        jnp.asarray(targets, jnp.int32),
+        jnp.asarray(rows, jnp.int32),
+        int(receivers),
+        int(np.max(degrees, initial=0)),
+        None if delays is None else jnp.asarray(delays, jnp.int32),
+        1 if delays is None else int(np.max(delays, initial=1)),
     )
 
 
-@ft.partial(jax.jit, static_argnums=(1, 2, 3))
-def _chance_rows(numbers, receivers, probability, seed):
-    return jax.vmap(lambda n: chance_row(n, receivers, probability, seed))(numbers)
+def whole(numbers) -> np.ndarray:
+    """Numbers by which somebody is called.
 
+    Args:
+        numbers: any.
 
-def _most(receivers: int, probability: float) -> int:
-    """Edges that a row has at most, but for one in 10^15."""
-    mean = receivers * probability
-    spread = (mean * (1 - probability)) ** 0.5
-    return min(receivers, int(mean + 8 * spread + 16))
+    Returns:
+        They, in 64 bits.
 
-
-def _whole(numbers) -> np.ndarray:
+    Raises:
+        ValueError: where they are not.
+    """
     numbers = np.asarray(numbers)
     if numbers.size and not (
         np.issubdtype(numbers.dtype, np.integer) or numbers.dtype == bool
@@ -332,27 +205,45 @@ def _whole(numbers) -> np.ndarray:
     return numbers.astype(np.int64)
 
 
-def _drawn(rows: int, among: int, degree: int, seed: int) -> np.ndarray:
-    """Row by row, numbers below a count."""
-    if degree < 0 or (degree and among < 1):
-        raise ValueError(f"degree={degree}: of {among} to be drawn from")
-    _check_seed(seed)
-    words = hashed(seed, jnp.arange(rows)[:, None], jnp.arange(degree))
-    # What some numbers are likelier than others is below their count / 2^32.
-    drawn = words % jnp.uint32(max(among, 1))
-    return np.asarray(drawn.astype(jnp.int32)).reshape(-1)
+def order_of(numbers: np.ndarray) -> np.ndarray:
+    """The order by which numbers of 0 or more ascend, and equal ones stay as they are.
+
+    Args:
+        numbers: whole, below 2^32.
+
+    Returns:
+        Their places.
+    """
+    # Of 16 bits at once numpy sorts by radix, some ten times faster than of 64.
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")
+    if np.max(numbers, initial=0) >= 2**16:
+        high = (numbers >> 16).astype(np.uint16)
+        order = order[np.argsort(high[order], kind="stable")]
+    return order
 
 
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed={seed}: has to be from 0 to 2^32 - 1")
+def checked_delays(delays, edges: int) -> np.ndarray:
+    """Delays of all edges.
 
+    Args:
+        delays: one for all or one an edge, in steps.
+        edges: how many.
 
-def _of_rows(targets, degrees, receivers: int) -> Connectivity:
-    rows = np.concatenate([[0], np.cumsum(degrees)])
-    return Connectivity(
-        jnp.asarray(targets, jnp.int32),
-        jnp.asarray(rows, jnp.int32),
-        int(receivers),
-        int(np.max(degrees, initial=0)),
-    )
+    Returns:
+        One an edge.
+
+    Raises:
+        ValueError: where they are not as many, not whole, or not a step or more.
+    """
+    delays = np.asarray(delays)
+    if delays.shape not in ((), (edges,)):
+        raise ValueError(f"delays: one, or {edges} of edges, not {delays.shape}")
+    if delays.size and not np.issubdtype(delays.dtype, np.integer):
+        raise ValueError(
+            f"delays: whole steps, not {delays.dtype}; delays_in_steps makes them of ms"
+        )
+    if delays.size and not (1 <= delays.min() and delays.max() < 2**31):
+        raise ValueError(
+            f"delays: {delays.min()} to {delays.max()} steps; have to be 1 or more"
+        )
+    return np.broadcast_to(delays, (edges,)).astype(np.int32)

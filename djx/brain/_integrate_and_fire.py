@@ -51,6 +51,11 @@ class LIF(_Resetting):
     reset_mv: Parameter = -60.0
     refractory_ms: Parameter = 5.0
 
+    @property
+    def tau_ms(self):
+        """The membrane's time constant."""
+        return self.c_pf / self.g_leak_ns
+
     def init(self, count):
         """Cells at the leak's reversal potential."""
         return MembraneState(*everywhere(count, self.e_leak_mv, 0.0))
@@ -249,6 +254,11 @@ class AdaptiveLIF(Cell):
     tau_excess_ms: Parameter = 2000.0
     refractory_ms: Parameter = 5.0
     holds_voltage: ClassVar[bool] = False
+
+    @property
+    def tau_ms(self):
+        """The membrane's time constant."""
+        return self.c_pf / self.g_leak_ns
 
     def init(self, count):
         """Cells at the leak's reversal potential, with the lowest threshold."""

@@ -1,112 +1,17 @@
 """What is remembered of a run: as much memory for a second as for an hour."""
 
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Int
 
-
-class SpikeStatistics(eqx.Module):
-    """Counts, and moments of the intervals between a cell's spikes.
-
-    Attributes:
-        counts: spikes of each cell.
-        last: the step of its last spike; -1 before the first.
-        mean: of its intervals so far, in steps.
-        square: sum of their squared deviations (Welford 1962).
-        first: step from which spikes count.
-        until: step from which they do not any more.
-        steps: how many counted.
-    """
-
-    counts: Int[Array, " cells"]
-    last: Int[Array, " cells"]
-    mean: Float[Array, " cells"]
-    square: Float[Array, " cells"]
-    first: Int[Array, ""]
-    until: Int[Array, ""]
-    steps: Int[Array, ""]
-
-    @classmethod
-    def of(
-        cls, cells: int, first: int = 0, until: int = 2**31 - 1
-    ) -> "SpikeStatistics":
-        """Before any step.
-
-        Args:
-            cells: how many.
-            first: step from which spikes count.
-            until: step from which they do not any more.
-
-        Returns:
-            The monitor.
-        """
-        whole = jnp.zeros(cells, jnp.int32)
-        real = jnp.zeros(cells, jnp.float32)
-        start, end, none = (jnp.asarray(n, jnp.int32) for n in (first, until, 0))
-        return cls(whole, whole - 1, real, real, start, end, none)
-
-    def see(
-        self, spiked: Bool[Array, " cells"], step: Int[Array, ""]
-    ) -> "SpikeStatistics":
-        """After a step.
-
-        Args:
-            spiked: who.
-            step: its number.
-
-        Returns:
-            The monitor.
-        """
-        if spiked.shape != self.counts.shape:
-            raise ValueError(
-                f"spiked: {spiked.shape} are not the {self.counts.shape} cells of the "
-                "statistics"
-            )
-        counts = (step >= self.first) & (step < self.until)
-        spiked = spiked & counts
-        ended = spiked & (self.last >= 0)
-        interval = (step - self.last).astype(self.mean.dtype)
-        # A cell with n spikes has had n - 1 intervals, and this one is its n-th.
-        gap = interval - self.mean
-        mean = jnp.where(
-            ended, self.mean + gap / jnp.maximum(self.counts, 1), self.mean
-        )
-        square = jnp.where(ended, self.square + gap * (interval - mean), self.square)
-        return SpikeStatistics(
-            self.counts + spiked,
-            jnp.where(spiked, step, self.last).astype(jnp.int32),
-            mean,
-            square,
-            self.first,
-            self.until,
-            self.steps + counts,
-        )
-
-    def rates_hz(self, dt_ms: float) -> Float[Array, " cells"]:
-        """Spikes a second of each cell.
-
-        Args:
-            dt_ms: length of a step.
-
-        Returns:
-            The rates; 0 where nothing was seen.
-        """
-        return self.counts * (1000 / dt_ms) / jnp.maximum(self.steps, 1)
-
-    def variation(self, least: int = 3) -> Float[Array, ""]:
-        """The mean coefficient of variation of intervals.
-
-        Args:
-            least: intervals of a cell that counts.
-
-        Returns:
-            About 1 for a Poisson process, 0 for clocks; 0 where no cell counts.
-        """
-        intervals = jnp.maximum(self.counts - 1, 0)
-        enough = intervals >= max(least, 2)
-        spread = jnp.sqrt(self.square / jnp.maximum(intervals, 1))
-        each = jnp.where(enough, spread / jnp.where(enough, self.mean, 1), 0)
-        return jnp.sum(each) / jnp.maximum(jnp.sum(enough), 1)
+from ._moments import read_from
+from ._selected import check_within, chosen_cells
 
 
 class Raster(eqx.Module):
@@ -134,12 +39,15 @@ class Raster(eqx.Module):
         """
         return cls(jnp.zeros((steps, cells), bool), jnp.asarray(first, jnp.int32))
 
-    def see(self, spiked: Bool[Array, " cells"], step: Int[Array, ""]) -> "Raster":
+    def see(
+        self, spiked: Bool[Array, " cells"], step: Int[Array, ""], state: Any = None
+    ) -> "Raster":
         """After a step.
 
         Args:
             spiked: who.
             step: its number.
+            state: after it; not looked at.
 
         Returns:
             The monitor.
@@ -153,3 +61,148 @@ class Raster(eqx.Module):
         place = jnp.where(place < 0, self.spikes.shape[0], place)
         row = spiked[: self.spikes.shape[1]]
         return Raster(self.spikes.at[place].set(row, mode="drop"), self.first)
+
+
+class Spikes(eqx.Module):
+    """When some cells spiked, as far as there is room.
+
+    Attributes:
+        steps: of each cell's spikes, in order; -1 where none was yet.
+        counts: of its spikes, also of those without room.
+        cells: which.
+        first: step from which spikes count.
+        within: how many cells there have to be.
+    """
+
+    steps: Int[Array, "some capacity"]
+    counts: Int[Array, " some"]
+    cells: Int[Array, " some"]
+    first: Int[Array, ""]
+    within: int = eqx.field(static=True)
+
+    @classmethod
+    def of(
+        cls, cells: Sequence[int] | np.ndarray | int, capacity: int, first: int = 0
+    ) -> "Spikes":
+        """Before any step.
+
+        Args:
+            cells: which, or how many first ones; each costs a little at every step.
+            capacity: spikes of each for which there is room.
+            first: step from which spikes count.
+
+        Returns:
+            The monitor.
+        """
+        chosen, within = chosen_cells(cells)
+        steps = jnp.full((len(chosen), capacity), -1, jnp.int32)
+        start = jnp.asarray(first, jnp.int32)
+        return cls(steps, jnp.zeros_like(chosen), chosen, start, within)
+
+    def see(
+        self, spiked: Bool[Array, " cells"], step: Int[Array, ""], state: Any = None
+    ) -> "Spikes":
+        """After a step.
+
+        Args:
+            spiked: who.
+            step: its number.
+            state: after it; not looked at.
+
+        Returns:
+            The monitor.
+        """
+        check_within(spiked, self.within)
+        some, capacity = self.steps.shape
+        now = spiked[self.cells] & (step >= self.first)
+        place = jnp.where(now, self.counts, capacity)
+        steps = self.steps.at[jnp.arange(some), place].set(
+            jnp.asarray(step, jnp.int32), mode="drop"
+        )
+        return dataclasses.replace(self, steps=steps, counts=self.counts + now)
+
+    @property
+    def lost(self) -> Int[Array, " some"]:
+        """Spikes of each cell for which there was no room."""
+        return jnp.maximum(self.counts - self.steps.shape[1], 0)
+
+
+class Traces(eqx.Module):
+    """What is read from every so manieth state.
+
+    Attributes:
+        values: by sample; NaN, or else 0, where none was taken yet.
+        cells: which, on the last axis of what is read; None for all of it.
+        first: step of the first sample.
+        every: steps from a sample to the next.
+        read: a state to an array; a named function, as another one compiles anew.
+    """
+
+    values: Array
+    cells: Int[Array, " some"] | None
+    first: Int[Array, ""]
+    every: int = eqx.field(static=True)
+    read: Callable[[Any], Array] = eqx.field(static=True)
+
+    @classmethod
+    def of(
+        cls,
+        read: Callable[[Any], Array],
+        state: Any,
+        samples: int,
+        every: int = 1,
+        first: int = 0,
+        cells: Sequence[int] | np.ndarray | int | None = None,
+    ) -> "Traces":
+        """Before any step.
+
+        Args:
+            read: a state to an array.
+            state: any of the network, for shapes.
+            samples: how many at most; none is taken after them.
+            every: steps from a sample to the next.
+            first: step of the first sample, which is of the state after it.
+            cells: which, on the last axis, or how many first ones; None for all.
+
+        Returns:
+            The monitor.
+        """
+        if every < 1:
+            raise ValueError(f"every={every}: has to be a step or more")
+        like = jax.eval_shape(read, state)
+        chosen, shape = None, like.shape
+        if cells is not None:
+            chosen, within = chosen_cells(cells)
+            if within > (shape[-1] if shape else 0):
+                raise ValueError(f"cells: number {within - 1} is not among {shape}")
+            shape = (*shape[:-1], len(chosen))
+        none = jnp.nan if jnp.issubdtype(like.dtype, jnp.inexact) else 0
+        values = jnp.full((samples, *shape), none, like.dtype)
+        return cls(values, chosen, jnp.asarray(first, jnp.int32), every, read)
+
+    def see(
+        self, spiked: Bool[Array, " cells"], step: Int[Array, ""], state: Any = None
+    ) -> "Traces":
+        """After a step.
+
+        Args:
+            spiked: who; not looked at.
+            step: its number.
+            state: after it.
+
+        Returns:
+            The monitor.
+        """
+        value = read_from(self, state)
+        if self.cells is not None:
+            value = value[..., self.cells]
+        place, beside = jnp.divmod(step - self.first, self.every)
+        taken = (beside == 0) & (place >= 0)
+        place = jnp.where(taken, place, self.values.shape[0])
+        values = self.values.at[place].set(value, mode="drop")
+        return dataclasses.replace(self, values=values)
+
+    @property
+    def steps(self) -> Int[Array, " samples"]:
+        """Of samples, taken or not."""
+        return self.first + self.every * jnp.arange(self.values.shape[0])

@@ -1,142 +1,222 @@
 """Cells that push spikes at one another, step by step."""
 
-import functools as ft
-import math
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+import jax.random as jr
+from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
-from ._connectivity import Connectivity
+from ._cell import Cell
 from ._drive import Drive
-from ._push import push
-from ._receptors import Receptors
+from ._gap_junctions import GapJunctions
+from ._inputs import Input
+from ._projection import Projection, ProjectionState, Sent
+from ._stepping import exponential_euler
 from ._surrogate import Surrogate
+from ._synapse import Synapse
 
 
 class NetworkState(NamedTuple):
-    """All that a network is at one time."""
+    """All that a network is at one time.
+
+    Attributes:
+        cells: of the cell's model.
+        synapses: by name.
+        projections: by name.
+        inputs: by name.
+        sent: by the cells in the last step, with derivatives; None without a surrogate.
+        step: how many there were.
+        seed: of all that is random.
+    """
 
     cells: Any
-    conductance_ns: Float[Array, "kinds cells"]
-    under_way: Any
-    """Spikes that have not arrived, by the step in which they do, as a ring; None where
-    all arrive at once."""
+    synapses: dict[str, Any]
+    projections: dict[str, ProjectionState]
+    inputs: dict[str, Any]
+    sent: Sent | None
     step: Int[Array, ""]
-    """How many there were."""
-
-
-class Sent(NamedTuple):
-    """What cells send at a step."""
-
-    spikes: Float[Array, " cells"]
-    active: Bool[Array, " cells"]
-    """Whose spike has a slope."""
+    seed: UInt32[Array, ""]
 
 
 class Network(eqx.Module):
-    """One population, and who in it is connected to whom.
+    """Cells of one model, their synapses, and who is connected to whom.
 
-    Several populations are ranges of one: their parameters are arrays, and an edge goes
-    to receptor k of cell i as receiver k * cells + i. A spike of step n acts from step
-    n + delay on.
+    Several populations are ranges of one: their parameters are arrays.
 
     Attributes:
         cell: the model of all cells.
-        receptors: kinds of synapses of every cell.
-        connectivity: from cells to receptors of cells.
-        weights_ns: what a spike opens: for all edges, of a sender or of an edge.
+        cells: how many there are; under `shard_map`, on this device.
+        synapses: of every cell, by name.
+        projections: by name, each onto one synapse.
         dt_ms: length of a step.
-        delay: of all spikes, in steps.
-        weights_per: "sender" or "edge", where weights are as many as both.
+        inputs: by name: the spikes of a projection's source, what arrives at the
+            synapse `onto` that an input names, or else a current in pA.
         surrogate: a spike's slope by the voltage; None where nobody differentiates.
+        gap_junctions: between cells.
+        method: of integration.
+        axis: of a mesh, over whose devices the cells are divided.
     """
 
-    cell: Any
-    receptors: Receptors
-    connectivity: Connectivity
-    weights_ns: Float[Array, "..."]
+    cell: Cell
+    cells: int = eqx.field(static=True)
+    synapses: dict[str, Synapse]
+    projections: dict[str, Projection]
     dt_ms: float = eqx.field(static=True)
-    delay: int = eqx.field(static=True, default=1)
+    inputs: dict[str, Input] = eqx.field(default_factory=dict)
     surrogate: Surrogate | None = None
-    weights_per: str | None = eqx.field(static=True, default=None)
+    gap_junctions: GapJunctions | None = None
+    method: Callable = eqx.field(static=True, default=exponential_euler)
+    axis: str | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
-        cells, receivers = self.connectivity.senders, self.connectivity.receivers
-        if receivers != self.receptors.kinds * cells:
-            raise ValueError(
-                f"connectivity: {cells} cells with {self.receptors.kinds} kinds of "
-                f"receptors are {self.receptors.kinds * cells} receivers, not "
-                f"{receivers}"
-            )
         if not isinstance(self.dt_ms, (int, float)) or not self.dt_ms > 0:
             raise ValueError(f"dt_ms={self.dt_ms}: has to be a number above 0")
-        self.connectivity.kind_of(jnp.shape(self.weights_ns), self.weights_per)
-        if self.delay < 1:
-            raise ValueError(f"delay={self.delay}: has to be a step or more")
+        for name, projection in self.projections.items():
+            _check(self, f"projections[{name!r}]", projection)
+        streams = [n for given in self.inputs.values() for n in _streams(given)]
+        if len({*streams}) < len(streams):
+            raise ValueError(
+                f"inputs: streams {sorted(streams)}; equal ones would draw alike"
+            )
+        for name, given in self.inputs.items():
+            if self.axis is None:
+                given.check(self.dt_ms, self.cells)
+            onto = getattr(given, "onto", None)
+            if onto is not None and onto not in self.synapses:
+                raise ValueError(
+                    f"inputs[{name!r}]: onto {onto!r}, which is none of the synapses "
+                    f"{sorted(self.synapses)}"
+                )
 
     @property
-    def cells(self) -> int:
-        """How many there are."""
-        return self.connectivity.senders
+    def numbers(self) -> Int[Array, " cells"]:
+        """Of the cells here, among those of all devices."""
+        own = jnp.arange(self.cells, dtype=jnp.int32)
+        if self.axis is None:
+            return own
+        return own + self.cells * jax.lax.axis_index(self.axis)
 
-    def init(self) -> NetworkState:
-        """Cells at rest, synapses closed, no spike under way."""
-        cells = self.cells
-        open_ns, under_way = self.receptors.init(cells), None
-        if self.delay > 1:
-            late = self.delay - 1, cells
-            under_way = Sent(jnp.zeros(late, open_ns.dtype), jnp.zeros(late, bool))
-        start = jnp.zeros((), jnp.int32)
-        return NetworkState(self.cell.init(cells), open_ns, under_way, start)
+    def init(self, key: Key[Array, ""] | None = None) -> NetworkState:
+        """Cells at rest, synapses closed, no spike under way.
+
+        Args:
+            key: of all that is random; the same numbers each time if None.
+
+        Returns:
+            The state.
+        """
+        cells = self.cell.init(self.cells)
+        dtype, sent = cells.v_mv.dtype, None
+        if self.surrogate is not None:
+            sent = Sent(jnp.zeros(self.cells, dtype), jnp.zeros(self.cells, bool))
+        return NetworkState(
+            cells,
+            {name: s.init(self.cells) for name, s in self.synapses.items()},
+            {name: p.init(self.cells, dtype) for name, p in self.projections.items()},
+            {name: i.init(self.cells) for name, i in self.inputs.items()},
+            sent,
+            jnp.zeros((), jnp.int32),
+            jnp.uint32(0) if key is None else jr.bits(key, (), jnp.uint32),
+        )
 
     def step(
         self,
         state: NetworkState,
         drive: Drive | None = None,
         current_pa: Float[Array, "..."] | float = 0.0,
+        spikes: Mapping[str, Float[Array, " senders"]] | None = None,
     ) -> tuple[NetworkState, Bool[Array, " cells"]]:
         """One step.
 
-        Cells move with the conductances as they are; those close; cells above their
-        threshold spike and are reset; spikes that arrive open synapses.
+        Cells move with the synapses as they are; those go on; cells above their
+        threshold spike and are reset; spikes that arrive are added to the synapses.
 
         Args:
             state: before.
             drive: what flows into the cells besides.
             current_pa: of every cell, besides.
+            spikes: of senders outside, by the name of their source.
 
         Returns:
             The state after it, and who spiked.
         """
-        total = self.receptors.drive(state.conductance_ns) + Drive(current_pa)
+        outside, arrivals, noise_pa, inputs = dict(spikes or {}), {}, 0.0, {}
+        for name, given in self.inputs.items():
+            inputs[name], value = given.sample(
+                state.inputs[name], state.step, state.seed, self.numbers
+            )
+            if getattr(given, "onto", None) is not None:
+                arrivals[name] = given.onto, value
+            elif any(p.source == name for p in self.projections.values()):
+                outside[name] = value
+            else:
+                noise_pa = noise_pa + value
+        total = Drive(current_pa + noise_pa)
         if drive is not None:
             total = total + drive
+        v_mv, tau_ms = state.cells.v_mv, self.cell.tau_ms
+        for name, synapse in self.synapses.items():
+            now = state.synapses[name]
+            total = total + synapse.drive(now, v_mv, self.dt_ms, tau_ms)
+        if self.gap_junctions is not None:
+            total = total + self.gap_junctions.drive(v_mv)
         cells, spiked, sent = self._fired(state.cells, total)
-        open_ns = self.receptors.closed(state.conductance_ns, self.dt_ms)
-        arriving, under_way = sent, state.under_way
-        if under_way is not None:
-            place = state.step % (self.delay - 1)
-            arriving = jax.tree.map(lambda ring: ring[place], under_way)
-            under_way = jax.tree.map(
-                lambda ring, new: ring.at[place].set(new), under_way, sent
+
+        synapses = {
+            name: s.flow(state.synapses[name], self.dt_ms)
+            for name, s in self.synapses.items()
+        }
+        inlets = {name: s.inlet(synapses[name]) for name, s in self.synapses.items()}
+        for onto, value in arrivals.values():
+            inlets[onto] = inlets[onto] + value
+        everyone, projections = self._gathered(sent), {}
+        for name, projection in self.projections.items():
+            leaving = everyone
+            if projection.source is not None:
+                leaving = _from_outside(name, projection, outside)
+            projections[name], inlets[projection.onto] = projection.step(
+                state.projections[name],
+                leaving,
+                sent.spikes,
+                inlets[projection.onto],
+                state.step,
+                self.dt_ms,
             )
-        weights = jnp.asarray(self.weights_ns, open_ns.dtype)
-        spikes = arriving.spikes.astype(open_ns.dtype)
-        arrived = push(
-            self.connectivity, spikes, weights, arriving.active, self.weights_per
+        synapses = {
+            name: s.refilled(synapses[name], inlets[name])
+            for name, s in self.synapses.items()
+        }
+        kept = None if self.surrogate is None else sent
+        new = NetworkState(
+            cells, synapses, projections, inputs, kept, state.step + 1, state.seed
         )
-        open_ns = open_ns + arrived.reshape(open_ns.shape)
-        return NetworkState(cells, open_ns, under_way, state.step + 1), spiked
+        return new, spiked
+
+    def _gathered(self, sent: Sent) -> Sent:
+        """Of the cells of all devices."""
+        if self.axis is None:
+            return sent
+        if self.surrogate is None:  # a bit for each cell
+            bits = jnp.packbits(sent.spikes != 0)
+            every = jax.lax.all_gather(bits, self.axis, to="invarying")
+            spiked = jnp.unpackbits(every, axis=1, count=self.cells).reshape(-1)
+            spikes = spiked.astype(sent.spikes.dtype)
+            return Sent(spikes, jnp.zeros(spikes.shape, bool))
+        return jax.tree.map(
+            lambda a: jax.lax.all_gather(a, self.axis, tiled=True, to="invarying"),
+            sent,
+        )
 
     def _fired(self, cells, drive):
+        cells = self.cell.integrate(cells, drive, self.dt_ms, self.method)
         if self.surrogate is None:
-            cells, spiked = self.cell.step(cells, drive, self.dt_ms)
+            spiked = self.cell.spiked(cells)
             spikes = spiked.astype(cells.v_mv.dtype)
-            return cells, spiked, Sent(spikes, jnp.zeros_like(spiked))
-        cells = self.cell.integrate(cells, drive, self.dt_ms)
+            sent = Sent(spikes, jnp.zeros_like(spiked))
+            return self.cell.reset(cells, spiked), spiked, sent
         margin_mv, may_fire = self.cell.margin_mv(cells), self.cell.may_fire(cells)
         spikes = self.surrogate.spikes(margin_mv, may_fire)
         spiked = spikes > 0
@@ -156,57 +236,47 @@ class Network(eqx.Module):
         return after, spiked, Sent(spikes, active)
 
 
-def run(
-    network: Network,
-    state: NetworkState,
-    steps: int,
-    monitors: Any = (),
-    *,
-    segment: int | None = None,
-    **inputs: Any,
-) -> tuple[NetworkState, Any]:
-    """Many steps, of which monitors keep what they want to know.
-
-    Args:
-        network: which.
-        state: before.
-        steps: how many.
-        monitors: a pytree of monitors, which have a method `see(spiked, step)`.
-        segment: steps between states that are kept for a gradient; the square root of
-            all if None. It has no influence on any result.
-        **inputs: of every step, as `Network.step` takes them.
-
-    Returns:
-        The state after them, and the monitors.
-    """
-
-    def one(carry, _):
-        state, monitors = carry
-        number = state.step
-        state, spiked = network.step(state, **inputs)
-        seen = jax.tree.map(
-            lambda m: m.see(spiked, number), monitors, is_leaf=_is_monitor
+def _from_outside(name, projection, outside) -> Sent:
+    if projection.source not in outside:
+        raise ValueError(
+            f"projections[{name!r}]: no spikes of its source {projection.source!r}; "
+            "name an input so, or give `spikes`"
         )
-        return (state, seen), None
-
-    return _checkpointed(one, (state, monitors), steps, segment)
-
-
-def _checkpointed(one, carry, steps: int, segment: int | None):
-    """A scan whose gradient keeps a state a segment, and those of one segment."""
-    segment = max(1, min(segment or math.isqrt(max(steps - 1, 0)) + 1, max(steps, 1)))
-
-    def scanned(carry, length):
-        return jax.lax.scan(one, carry, None, length=length)[0]
-
-    @ft.partial(jax.checkpoint, prevent_cse=False)
-    def of_segment(carry, _):
-        return scanned(carry, segment), None
-
-    whole, rest = divmod(steps, segment)
-    carry = jax.lax.scan(of_segment, carry, None, length=whole)[0]
-    return scanned(carry, rest) if rest else carry
+    spikes = jnp.asarray(outside[projection.source])
+    senders = projection.connectivity.senders
+    if spikes.shape != (senders,):
+        raise ValueError(
+            f"spikes[{projection.source!r}]: one for each of {senders} senders, not "
+            f"{spikes.shape}"
+        )
+    spikes = spikes.astype(jnp.result_type(spikes, jnp.float32))
+    return Sent(spikes, jnp.ones(spikes.shape, bool))
 
 
-def _is_monitor(node: Any) -> bool:
-    return hasattr(node, "see")
+def _streams(given: Input) -> list[int]:
+    rate = getattr(given, "rate_hz", None)
+    own = [given.stream] if hasattr(given, "stream") else []  # pyright: ignore
+    return own + (_streams(rate) if isinstance(rate, Input) else [])
+
+
+def _check(network: Network, place: str, projection: Projection) -> None:
+    if projection.onto not in network.synapses:
+        raise ValueError(
+            f"{place}: onto {projection.onto!r}, which is none of the synapses "
+            f"{sorted(network.synapses)}"
+        )
+    kinds = network.synapses[projection.onto].kinds
+    senders, receivers = (
+        projection.connectivity.senders,
+        projection.connectivity.receivers,
+    )
+    if receivers != kinds * network.cells:
+        raise ValueError(
+            f"{place}: {network.cells} cells with {kinds} kinds of receptors are "
+            f"{kinds * network.cells} receivers, not {receivers}"
+        )
+    if projection.source is None and network.axis is None and senders != network.cells:
+        raise ValueError(
+            f"{place}: {senders} senders, but {network.cells} cells; name the source "
+            "of those outside"
+        )

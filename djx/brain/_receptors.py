@@ -1,83 +1,62 @@
-"""Conductances that spikes open and time closes."""
+"""Conductances that spikes open at once and time closes."""
 
-import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._drive import Drive, ohmic
+from ._kinetics import Exponential, of_kinds
+from ._synapses import Conductances
 
 
-class Receptors(eqx.Module):
+class Receptors(Conductances):
     """Kinds of synapses that a spike opens at once and that close exponentially.
 
     The decay over a step is exact. (Benchmark 1 of Brette et al. 2007.)
 
     Attributes:
-        decay_ms: time constants, one of each kind.
-        reversal_mv: potentials at which their currents change sign.
+        kinetics: their decay.
+        reversal_mv: potentials at which their currents change sign, one of each kind.
     """
-
-    decay_ms: Float[Array, " kinds"]
-    reversal_mv: Float[Array, " kinds"]
 
     def __init__(self, decay_ms, reversal_mv):
         """Some kinds.
 
         Args:
             decay_ms: time constants, one of each kind.
-            reversal_mv: potentials at which their currents change sign.
+            reversal_mv: potentials at which their currents change sign, one of each
+                kind.
 
         Raises:
             ValueError: where the two are not equally many.
         """
-        self.decay_ms = jnp.atleast_1d(jnp.asarray(decay_ms, float))
-        self.reversal_mv = jnp.atleast_1d(jnp.asarray(reversal_mv, float))
-        if self.decay_ms.shape != self.reversal_mv.shape or self.decay_ms.ndim != 1:
-            raise ValueError(
-                f"decay_ms and reversal_mv: one of each kind, not "
-                f"{self.decay_ms.shape} and {self.reversal_mv.shape}"
-            )
+        of_kinds(decay_ms=decay_ms, reversal_mv=reversal_mv)
+        super().__init__(Exponential(decay_ms), reversal_mv)
 
     @property
-    def kinds(self) -> int:
-        """How many there are."""
-        return self.decay_ms.shape[0]
+    def decay_ms(self) -> Float[Array, " kinds"]:
+        """Time constants, one of each kind."""
+        return self.kinetics.decay_ms  # pyright: ignore
 
-    def init(self, count: int) -> Float[Array, "kinds count"]:
-        """All closed.
 
-        Args:
-            count: of cells.
+def ampa(decay_ms=2.0, reversal_mv=0.0) -> Receptors:
+    """AMPA receptors, which a spike of weight 1 opens by 1 nS at once.
 
-        Returns:
-            Conductances in nS.
-        """
-        return jnp.zeros((self.kinds, count), self.decay_ms.dtype)
+    Args:
+        decay_ms: time constant; the default is that of Wang 2002.
+        reversal_mv: likewise.
 
-    def drive(self, conductance_ns: Float[Array, "kinds count"]) -> Drive:
-        """What flows through them.
+    Returns:
+        The synapse.
+    """
+    return Receptors(decay_ms, reversal_mv)
 
-        Args:
-            conductance_ns: of every kind and cell.
 
-        Returns:
-            The sum over kinds.
-        """
-        total = Drive()
-        for kind in range(self.kinds):
-            total = total + ohmic(conductance_ns[kind], self.reversal_mv[kind])
-        return total
+def gaba(decay_ms=5.0, reversal_mv=-70.0) -> Receptors:
+    """GABA-A receptors, which a spike of weight 1 opens by 1 nS at once.
 
-    def closed(
-        self, conductance_ns: Float[Array, "kinds count"], dt_ms: float
-    ) -> Float[Array, "kinds count"]:
-        """What is left after a step.
+    Args:
+        decay_ms: time constant; the default is that of Wang 2002.
+        reversal_mv: likewise.
 
-        Args:
-            conductance_ns: of every kind and cell.
-            dt_ms: length of the step.
-
-        Returns:
-            The conductances.
-        """
-        return conductance_ns * jnp.exp(-dt_ms / self.decay_ms)[:, None]
+    Returns:
+        The synapse.
+    """
+    return Receptors(decay_ms, reversal_mv)

@@ -19,23 +19,35 @@ def network(delay=1, through_reset=True, surrogate=None):
     surrogate = surrogate or brain.Triangle(
         WIDTH, height=0.7, through_reset=through_reset
     )
-    receptors = brain.Receptors(TAU, 0.0)
     return brain.Network(
-        brain.LIF(refractory_ms=1.0), receptors, edges, weights, DT, delay, surrogate
+        brain.LIF(refractory_ms=1.0),
+        CELLS,
+        {"synapse": brain.Receptors(TAU, 0.0)},
+        {"edges": brain.Projection(edges, weights, "synapse", delay)},
+        DT,
+        surrogate=surrogate,
     )
 
 
+def weights_of(net):
+    return net.projections["edges"].weights
+
+
 def loss_of(weights, v_mv, net, segment=None, current_pa=260.0):
-    net = eqx.tree_at(lambda n: n.weights_ns, net, weights)
+    net = eqx.tree_at(weights_of, net, weights)
     state = net.init()
     state = state._replace(cells=state.cells._replace(v_mv=v_mv))
     state, _ = brain.run(net, state, STEPS, segment=segment, current_pa=current_pa)
-    return jnp.sum(state.cells.v_mv**2) / 1e3 + jnp.sum(state.conductance_ns)
+    return jnp.sum(state.cells.v_mv**2) / 1e3 + jnp.sum(state.synapses["synapse"])
 
 
 def dense_loss(weights, v_mv, net, current_pa=260.0):
     """Straight-through: the integral of the triangle carries the slope."""
-    senders, targets = net.connectivity.sender_of_edges(), net.connectivity.targets
+    edges = net.projections["edges"]
+    senders, targets = (
+        edges.connectivity.sender_of_edges(),
+        edges.connectivity.targets,
+    )
     matrix = jnp.zeros((CELLS, CELLS)).at[senders, targets].add(weights)
     stop = jax.lax.stop_gradient
 
@@ -61,7 +73,7 @@ def dense_loss(weights, v_mv, net, current_pa=260.0):
         return (v, g, wait, sent[1:]), None
 
     none = jnp.zeros(CELLS)
-    carry = v_mv, none, none, jnp.zeros((net.delay - 1, CELLS))
+    carry = v_mv, none, none, jnp.zeros((edges.delay - 1, CELLS))
     (v, g, _, _), _ = jax.lax.scan(step, carry, None, length=STEPS)
     return jnp.sum(v**2) / 1e3 + jnp.sum(g)
 
@@ -74,7 +86,7 @@ def start():
 @pytest.mark.parametrize("through_reset", [True, False])
 def test_against_a_dense_network(x64, delay, through_reset):
     net = network(delay, through_reset)
-    given = net.weights_ns, start()
+    given = weights_of(net), start()
     ours, theirs = (
         eqx.filter_jit(jax.value_and_grad(f, (0, 1)))(*given, net)
         for f in (loss_of, dense_loss)
@@ -86,7 +98,7 @@ def test_against_a_dense_network(x64, delay, through_reset):
 
 
 def test_segments_have_no_influence(x64):
-    net, given = network(), (network().weights_ns, start())
+    net, given = network(), (weights_of(network()), start())
     found = [
         eqx.filter_jit(jax.value_and_grad(loss_of, (0, 1)))(*given, net, segment)
         for segment in (None, 1, 7, 1000)

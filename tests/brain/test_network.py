@@ -13,14 +13,21 @@ from djx import brain
 CELLS, DT = 60, 0.1
 
 
+def one_synapse(synapse, edges, weights, delay=1, dt_ms=DT, **options):
+    projection = brain.Projection(edges, weights, "synapse", delay, **options)
+    cells = edges.senders
+    return brain.Network(
+        brain.LIF(), cells, {"synapse": synapse}, {"edges": projection}, dt_ms
+    )
+
+
 def network(delay=1, seed=0, dtype=float):
     rng = np.random.default_rng(seed)
     chance = brain.fixed_probability(CELLS, CELLS, 0.2, seed=seed)
     kind = (np.arange(CELLS) >= 48).astype(int)
     edges = brain.onto_receptors(chance, kind, 2)
     weights = jnp.asarray(rng.uniform(2, 20, edges.edges), dtype)
-    receptors = brain.Receptors([5.0, 10.0], [0.0, -80.0])
-    return brain.Network(brain.LIF(), receptors, edges, weights, DT, delay)
+    return one_synapse(brain.Receptors([5.0, 10.0], [0.0, -80.0]), edges, weights, delay)
 
 
 def started(network, seed=1):
@@ -34,10 +41,11 @@ def by_numpy(network, state, steps, current_pa):
     v = np.asarray(state.cells.v_mv, float)
     g = np.zeros((2, CELLS))
     wait = np.zeros(CELLS, int)
+    edges = network.projections["edges"]
     rows, targets = map(
-        np.asarray, (network.connectivity.rows, network.connectivity.targets)
+        np.asarray, (edges.connectivity.rows, edges.connectivity.targets)
     )
-    weights, tau = np.asarray(network.weights_ns), np.array([5.0, 10.0])
+    weights, tau = np.asarray(edges.weights), np.array([5.0, 10.0])
     raster = np.zeros((steps, CELLS), bool)
     for n in range(steps):
         total = 10 + g[0] + g[1]
@@ -48,7 +56,7 @@ def by_numpy(network, state, steps, current_pa):
         raster[n] = (v >= -50) & (wait == 0)
         v[raster[n]], wait[raster[n]] = -60, 50
         g *= np.exp(-DT / tau)[:, None]
-        arriving = n + 1 - network.delay
+        arriving = n + 1 - edges.delay
         for sender in np.flatnonzero(raster[arriving]) if arriving >= 0 else []:
             for edge in range(rows[sender], rows[sender + 1]):
                 kind, cell = divmod(targets[edge], CELLS)
@@ -64,21 +72,19 @@ def test_against_a_loop_in_numpy(x64, delay):
     expected, open_ns = by_numpy(net, state, 400, 250.0)
     assert expected.sum() > 200
     np.testing.assert_array_equal(seen.spikes, expected)
-    np.testing.assert_allclose(after.conductance_ns, open_ns, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(after.synapses["synapse"], open_ns, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("delay", [1, 2, 7])
 def test_a_spike_acts_after_the_delay(delay):
     edges = brain.from_edges(np.array([0]), np.array([1]), (2, 2))
-    net = brain.Network(
-        brain.LIF(), brain.Receptors(5.0, 0.0), edges, jnp.asarray(1.0), DT, delay
-    )
+    net = one_synapse(brain.Receptors(5.0, 0.0), edges, jnp.asarray(1.0), delay)
     state = net.init()
     v_mv = jnp.asarray([-49.0, -60.0])  # the first fires at once
     state = state._replace(cells=state.cells._replace(v_mv=v_mv))
     moved = None
     for n in range(delay + 3):
-        open_ns = float(state.conductance_ns[0, 1])
+        open_ns = float(state.synapses["synapse"][0, 1])
         # A spike of step 0 opens what step `delay` is the first to move with.
         assert (open_ns > 0) == (n >= delay)
         state, spiked = net.step(state)
@@ -105,7 +111,8 @@ def test_one_trace_for_all_weights_voltages_and_currents():
 
     net = network()
     for seed, current_pa in ((0, 100.0), (1, 200.0), (2, 300.0)):
-        changed = eqx.tree_at(lambda n: n.weights_ns, net, (seed + 1) * net.weights_ns)
+        where = lambda n: n.projections["edges"].weights  # noqa: E731
+        changed = eqx.tree_at(where, net, (seed + 1) * where(net))
         simulated(changed, started(net, seed), current_pa)
 
 
@@ -145,19 +152,31 @@ def test_statistics_of_nothing():
 
 
 def test_refusals():
-    edges = brain.one_to_one(4)
-    receptors = brain.Receptors([5.0, 10.0], [0.0, -80.0])
-    with pytest.raises(ValueError, match="4 cells with 2 kinds of receptors are 8"):
-        brain.Network(brain.LIF(), receptors, edges, jnp.ones(()), DT)
+    edges, one = brain.one_to_one(4), jnp.ones(())
+    both, single = brain.Receptors([5.0, 10.0], [0.0, -80.0]), brain.Receptors(5.0, 0.0)
+    with pytest.raises(ValueError, match="'edges'.: 4 cells with 2 kinds .* are 8"):
+        one_synapse(both, edges, one)
     with pytest.raises(ValueError, match="delay=0: has to be a step or more"):
-        brain.Network(
-            brain.LIF(), brain.Receptors(5.0, 0.0), edges, jnp.ones(()), DT, 0
-        )
-    single = brain.Receptors(5.0, 0.0)
+        one_synapse(single, edges, one, 0)
     with pytest.raises(ValueError, match="dt_ms=0: has to be a number above 0"):
-        brain.Network(brain.LIF(), single, edges, jnp.ones(()), 0)
+        one_synapse(single, edges, one, dt_ms=0)
     with pytest.raises(ValueError, match="weights: one, 4 of senders or 4 of edges"):
-        brain.Network(brain.LIF(), single, edges, jnp.ones(7), DT)
+        one_synapse(single, edges, jnp.ones(7))
+    outside = one_synapse(single, edges, one, source="retina")
+    with pytest.raises(ValueError, match="no spikes of its source 'retina'"):
+        outside.step(outside.init())
+    with pytest.raises(ValueError, match="one for each of 4 senders, not"):
+        outside.step(outside.init(), spikes={"retina": jnp.ones(3)})
+    lost = brain.Projection(edges, one, "ampa")
+    with pytest.raises(ValueError, match="onto 'ampa', which is none of .*'synapse'"):
+        brain.Network(brain.LIF(), 4, {"synapse": single}, {"edges": lost}, DT)
+    with pytest.raises(ValueError, match="5 cells .* 5 receivers, not 4"):
+        brain.Network(brain.LIF(), 5, {"ampa": single}, {"edges": lost}, DT)
+    net = one_synapse(single, edges, one)
+    with pytest.raises(ValueError, match="each: a row for each of 5 steps"):
+        brain.run(net, net.init(), 5, each={"current_pa": jnp.ones(4)})
+    with pytest.raises(ValueError, match="truncate=0: has to be a step or more"):
+        brain.run(net, net.init(), 5, truncate=0)
     with pytest.raises(ValueError, match="3 cells, fewer than the raster's 4"):
         brain.Raster.of(5, 4).see(jnp.ones(3, bool), jnp.asarray(0))
     with pytest.raises(ValueError, match="are not the .* cells of the statistics"):

@@ -1,4 +1,4 @@
-"""The pictures of the random network."""
+"""The pictures of random networks."""
 
 from typing import Any
 

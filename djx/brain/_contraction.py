@@ -1,0 +1,206 @@
+"""The sum over edges of sender times weight times receiver, and its derivatives."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core import bind, Operation, varying_alike
+from ._stored import Stored as Stored
+
+
+class Lane(NamedTuple):
+    """An axis of a batch.
+
+    Attributes:
+        size: of the axis.
+        of: names of the arrays that have it; the result, where it has not, is a sum.
+    """
+
+    size: int
+    of: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Contraction(Operation):
+    """A derivative of the sum, over edges, of sender times weight times receiver.
+
+    By receivers it is `push`, by senders what edges bring back, by weights what each
+    edge carried. Arguments are arrays by `names`: the other factors, what is added to,
+    who counts in sums by senders, and the source's. Lanes' axes come first.
+
+    Attributes:
+        source: of edges; like `Stored` it has sizes, names, `reach` and `of`.
+        by: "receivers", "senders" or "weights".
+        weighted: whether edges have weights; all have one if not.
+        adds: whether the sum is added to `into`; to zeros if not.
+        lanes: axes of batches, outermost first.
+        backend: how it is to be computed; None for the best.
+    """
+
+    source: Any
+    by: str = "receivers"
+    weighted: bool = False
+    adds: bool = False
+    lanes: tuple[Lane, ...] = ()
+    backend: str | None = None
+
+    reusable = True
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Names of the arrays that the sum is linear in, each."""
+        names = ("senders", "weights", "receivers")
+        named = {self.by} if self.weighted else {self.by, "weights"}
+        return tuple(name for name in names if name not in named)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all arrays."""
+        into = ("into",) if self.adds else ()
+        return *self.factors, *into, "mask", *self.source.names
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a lane's result."""
+        source = self.source
+        if self.by == "receivers":
+            return source.reach
+        return (source.senders,) if self.by == "senders" else (source.edges,)
+
+    def axes_of(self, name: str) -> tuple[bool, ...]:
+        """Which lanes' axes an array has, `into` those of the result."""
+        name = "result" if name == "into" else name
+        return tuple(name in lane.of for lane in self.lanes)
+
+    def strides(self, given: dict[str, Array]) -> dict[str, tuple[int, ...]]:
+        """How far apart lanes of the arrays and of the result are, axis by axis."""
+        found = {}
+        for name in (*self.names, "result"):
+            has, strides = self.axes_of(name), []
+            step = math.prod(self.shape)
+            if name != "result":
+                step = math.prod(given[name].shape[sum(has) :])
+            for lane, has_it in zip(reversed(self.lanes), reversed(has), strict=True):
+                strides.append(step if has_it else 0)
+                step *= lane.size if has_it else 1
+            found[name] = tuple(reversed(strides))
+        return found
+
+    def start(self, given: dict[str, Array]) -> Array:
+        """What the sum is added to."""
+        if self.adds:
+            return given["into"]
+        sizes = zip(self.lanes, self.axes_of("result"), strict=True)
+        lanes = tuple(lane.size for lane, has in sizes if has)
+        dtype = given[self.factors[0]].dtype
+        return varying_alike(jnp.zeros(lanes + self.shape, dtype), given)
+
+    def run(self, *arrays):
+        """By the back-end that suits the platform that it is compiled for."""
+        from ._backends import contracted  # which knows all that know this
+
+        # In a program of several devices all of them differ if one does.
+        arrays = varying_alike(list(arrays), arrays)
+        given = dict(zip(self.names, arrays, strict=True))
+        if not self.source.edges or not all(lane.size for lane in self.lanes):
+            return [self.start(given)]
+        return [contracted(self, given)]
+
+    def expanded(self, size, dims, arrays):
+        """One more lane."""
+        given = dict(zip(self.names, arrays, strict=True))
+        dims = dict(zip(self.names, dims, strict=True))
+        if self.adds and dims["into"] is None:
+            given["into"] = jnp.broadcast_to(
+                given["into"], (size, *given["into"].shape)
+            )
+            dims["into"] = 0
+        has = {name for name, dim in dims.items() if dim is not None} - {"into"}
+        lane = Lane(size, frozenset(has | {"result"}))
+        whole = dataclasses.replace(self, lanes=(lane, *self.lanes))
+        moved = [
+            a if dims[name] is None else jnp.moveaxis(a, dims[name], 0)
+            for name, a in given.items()
+        ]
+        return whole, moved, [None if dims[name] is None else 0 for name in given], 0
+
+    def linearised(self, active, primals):
+        """The rule of a product; each part is added to those before it."""
+
+        def push(tangents):
+            given = iter(tangents)
+            moving = {
+                name: next(given)
+                for name, is_active in zip(self.names, active, strict=True)
+                if is_active
+            }
+            total = moving.pop("into", None)
+            values = dict(zip(self.names, primals, strict=True))
+            for name, tangent in moving.items():
+                part = dataclasses.replace(self, adds=total is not None)
+                changed = {**values, name: tangent, "into": total}
+                (total,) = bind(part, *[changed[n] for n in part.names])
+            return [total]
+
+        return bind(self, *primals), push
+
+    def transposed(self, linear, cotangents, arguments):
+        """Another derivative of the same sum."""
+        given = dict(zip(self.names, arguments, strict=True))
+        out: list[Any] = [None] * len(arguments)
+        for place, name in enumerate(self.names):
+            if linear[place] and name == "into":
+                out[place] = cotangents[0]
+            elif linear[place]:
+                other = self._other(name)
+                known = {**given, self.by: cotangents[0]}
+                (out[place],) = bind(other, *[known[n] for n in other.names])
+        return out
+
+    def _other(self, by: str) -> "Contraction":
+        """That by one of the factors, of the result's cotangent."""
+
+        def turned(lane):
+            has = lane.of - {by, "result"}
+            has |= {self.by} if "result" in lane.of else set()
+            return Lane(lane.size, has | ({"result"} if by in lane.of else set()))
+
+        lanes = tuple(map(turned, self.lanes))
+        return dataclasses.replace(self, by=by, adds=False, lanes=lanes)
+
+
+def over_lanes(contract, what: Contraction, given: dict[str, Array]) -> Array:
+    """Lanes one after the other, for a back-end that knows none.
+
+    Args:
+        contract: `(contraction, arrays)` to the sum, without lanes.
+        what: with lanes.
+        given: its arrays.
+
+    Returns:
+        The sums of all.
+    """
+    if not what.lanes:
+        return contract(what, given)
+    lane, *rest = what.lanes
+    one = dataclasses.replace(what, lanes=tuple(rest))
+    lanes = {n: a for n, a in given.items() if n in lane.of}
+    shared = {n: a for n, a in given.items() if n not in lane.of and n != "into"}
+    into = {"into": what.start(given)} if what.adds else {}
+    if "result" in lane.of:
+        one_of = lambda some: over_lanes(contract, one, {**shared, **some})  # noqa: E731
+        xs = {**lanes, **into}
+        if not xs:
+            whole = one_of({})
+            return jnp.broadcast_to(whole, (lane.size, *whole.shape))
+        return jax.lax.map(one_of, xs)
+    one = dataclasses.replace(one, adds=True)
+
+    def more(total, some):
+        return over_lanes(contract, one, {**shared, **some, "into": total}), None
+
+    return jax.lax.scan(more, what.start(given), lanes, length=lane.size)[0]

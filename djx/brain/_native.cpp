@@ -1,0 +1,336 @@
+// Spikes to their targets on CPUs, called by XLA (see _native.py).
+//
+// Sums are taken in the order in which _serial.py takes them, and no product is fused
+// with an addition: both give the same bits.
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace {
+
+// What operands are for. Those that are not needed have no elements.
+enum Operand { kInto, kSenders, kWeights, kReceivers, kMask, kSource };
+constexpr int kOperands = kSource + 4;
+
+enum By : int64_t { kByReceivers, kBySenders, kByWeights };
+
+// ---- who counts -----------------------------------------------------------------
+
+template <typename T>
+using Word =
+    std::conditional_t<sizeof(T) == 8, uint64_t,
+                       std::conditional_t<sizeof(T) == 4, uint32_t, uint8_t>>;
+
+template <typename T>
+inline Word<T> bits_of(T x) {
+  Word<T> word;
+  std::memcpy(&word, &x, sizeof word);
+  // Zeros have a sign.
+  return std::is_floating_point_v<T> ? static_cast<Word<T>>(word << 1) : word;
+}
+
+// Calls `now` of all places that are not zero, in order, and of each `soon` before
+// the one ahead of it is done with.
+template <typename T, typename Soon, typename Now>
+inline void each(const T* numbers, int64_t count, Soon soon, Now now) {
+  constexpr int64_t kBlock = 64 / sizeof(T);
+  int64_t waiting = -1;
+  auto found = [&](int64_t i) {
+    soon(i);
+    if (waiting >= 0) now(waiting);
+    waiting = i;
+  };
+  int64_t i = 0;
+  for (; i + kBlock <= count; i += kBlock) {
+    Word<T> any = 0;
+    for (int64_t j = 0; j < kBlock; ++j) any |= bits_of(numbers[i + j]);
+    if (!any) continue;
+    for (int64_t j = i; j < i + kBlock; ++j) {
+      if (bits_of(numbers[j])) found(j);
+    }
+  }
+  for (; i < count; ++i) {
+    if (bits_of(numbers[i])) found(i);
+  }
+  if (waiting >= 0) now(waiting);
+}
+
+// ---- whom they reach ------------------------------------------------------------
+
+// Rows that are stored. With delays, receivers are a ring of rows by their arrival.
+template <bool kDelayed>
+struct Stored {
+  const int32_t *rows, *targets, *delays;
+  int64_t senders, receivers, depth, now;
+
+  void prefetch(int64_t sender) const {
+    for (int64_t e = rows[sender]; e < rows[sender + 1]; e += 16) {
+      __builtin_prefetch(targets + e);
+      if (kDelayed) __builtin_prefetch(delays + e);
+    }
+  }
+  int64_t target(int64_t edge) const {
+    if (!kDelayed) return targets[edge];
+    int64_t row = now + delays[edge];
+    if (row >= depth) row -= depth;
+    return row * receivers + targets[edge];
+  }
+  template <typename Visit>
+  void row(int64_t sender, Visit visit) const {
+    const int64_t stop = rows[sender + 1];
+    for (int64_t e = rows[sender]; e < stop; ++e) visit(e, target(e));
+  }
+};
+
+inline uint32_t mixed(uint32_t word) {
+  word = (word ^ (word >> 16)) * 0x85EBCA6Bu;
+  word = (word ^ (word >> 13)) * 0xC2B2AE35u;
+  return word ^ (word >> 16);
+}
+
+// Rows that are drawn whenever they are needed, alike each time (see `chance_row`).
+struct Drawn {
+  static constexpr uint32_t kGolden = 0x9E3779B9u;
+  static constexpr int64_t kBlock = 16;
+
+  const uint32_t* thresholds;
+  const int32_t *guide, *offsets;  // how many are up to i << shift; of targets, or none
+  int64_t senders, cells, most, shift;
+  uint32_t seed;
+
+  void prefetch(int64_t) const {}
+
+  int64_t gap(uint32_t word) const {
+    int32_t low = guide[word >> shift], high = guide[(word >> shift) + 1];
+    while (low < high) {
+      const int32_t middle = (low + high) / 2;
+      if (thresholds[middle] <= word) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+  template <typename Visit>
+  void row(int64_t sender, Visit visit) const {
+    const uint32_t start = mixed(mixed(seed ^ kGolden) ^
+                                 mixed(static_cast<uint32_t>(sender) + kGolden));
+    const int64_t offset = offsets ? offsets[sender] : 0;
+    int64_t cell = -1;
+    for (int64_t k = 0; k < most; k += kBlock) {
+      uint32_t words[kBlock];
+      for (int64_t j = 0; j < kBlock; ++j) {
+        words[j] = mixed(start ^ mixed(static_cast<uint32_t>(k + j) + 2 * kGolden));
+      }
+      for (int64_t j = 0; j < kBlock && k + j < most; ++j) {
+        cell += gap(words[j]) + 1;
+        if (cell >= cells) return;
+        visit(k + j, offset + cell);
+      }
+    }
+  }
+};
+
+// ---- the sum over edges of sender times weight times receiver --------------------
+
+template <typename T>
+struct Values {
+  T* out;
+  const T *senders, *weights, *receivers;
+  const bool* mask;
+};
+
+template <bool kWeighted, typename T, typename Source>
+void contract(By by, const Source& source, const Values<T>& v) {
+  const auto soon = [&](int64_t i) { source.prefetch(i); };
+  T* const out = v.out;
+  const T* const weights = v.weights;
+  const T* const receivers = v.receivers;
+  switch (by) {
+    case kByReceivers:
+      each(v.senders, source.senders, soon, [&](int64_t i) {
+        const T x = v.senders[i];
+        source.row(i, [&](int64_t edge, int64_t target) {
+          out[target] += kWeighted ? x * weights[edge] : x;
+        });
+      });
+      break;
+    case kBySenders:
+      each(v.mask, source.senders, soon, [&](int64_t i) {
+        // Four sums in turn, which need not wait for one another.
+        T a = 0, b = 0, c = 0, d = 0;
+        source.row(i, [&](int64_t edge, int64_t target) {
+          const T x = receivers[target];
+          const T sum = a + (kWeighted ? x * weights[edge] : x);
+          a = b, b = c, c = d, d = sum;
+        });
+        out[i] += (a + c) + (b + d);
+      });
+      break;
+    case kByWeights:
+      each(v.senders, source.senders, soon, [&](int64_t i) {
+        const T x = v.senders[i];
+        source.row(i, [&](int64_t edge, int64_t target) {
+          out[edge] += x * receivers[target];
+        });
+      });
+      break;
+  }
+}
+
+// ---- lanes ----------------------------------------------------------------------
+
+// Calls with where each operand of a lane begins. `axes`, outermost first, are told
+// by their size and, for each operand, by how far apart its lanes are.
+template <typename Visit>
+void each_lane(ffi::Span<const int64_t> axes, Visit visit) {
+  constexpr int64_t kTold = 1 + kOperands;
+  const int64_t count = axes.size() / kTold;
+  int64_t lanes = 1, starts[kOperands];
+  for (int64_t a = 0; a < count; ++a) lanes *= axes[a * kTold];
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    std::memset(starts, 0, sizeof starts);
+    int64_t rest = lane;
+    for (int64_t a = count; a-- > 0;) {
+      const int64_t* told = &axes[a * kTold];
+      const int64_t place = rest % told[0];
+      rest /= told[0];
+      for (int o = 0; o < kOperands; ++o) starts[o] += place * told[1 + o];
+    }
+    visit(starts);
+  }
+}
+
+template <typename T>
+const T* from(const ffi::AnyBuffer& buffer, int64_t start) {
+  if (!buffer.element_count()) return nullptr;
+  return static_cast<const T*>(buffer.untyped_data()) + start;
+}
+
+template <typename T, typename SourceOf>
+void run(By by, ffi::Span<const int64_t> axes, const ffi::AnyBuffer* operands, T* out,
+         SourceOf source_of) {
+  each_lane(axes, [&](const int64_t* start) {
+    const Values<T> values{out + start[kInto],
+                           from<T>(operands[kSenders], start[kSenders]),
+                           from<T>(operands[kWeights], start[kWeights]),
+                           from<T>(operands[kReceivers], start[kReceivers]),
+                           from<bool>(operands[kMask], start[kMask])};
+    const auto source = source_of(start + kSource);
+    if (values.weights) {
+      contract<true>(by, source, values);
+    } else {
+      contract<false>(by, source, values);
+    }
+  });
+}
+
+template <typename SourceOf>
+ffi::Error dispatch(int64_t by, ffi::Span<const int64_t> axes,
+                    const ffi::AnyBuffer* operands, ffi::AnyBuffer out,
+                    SourceOf source_of) {
+  // XLA has put what is added to where the result is to be.
+  void* const to = out.untyped_data();
+  const void* const into = operands[kInto].untyped_data();
+  if (into != to) std::memcpy(to, into, out.size_bytes());
+  switch (out.element_type()) {
+    case ffi::F32:
+      run(By(by), axes, operands, static_cast<float*>(to), source_of);
+      return ffi::Error::Success();
+    case ffi::F64:
+      run(By(by), axes, operands, static_cast<double*>(to), source_of);
+      return ffi::Error::Success();
+    default:
+      return ffi::Error::InvalidArgument("spikes: neither float32 nor float64");
+  }
+}
+
+ffi::Error stored(ffi::AnyBuffer into, ffi::AnyBuffer senders, ffi::AnyBuffer weights,
+                  ffi::AnyBuffer receivers, ffi::AnyBuffer mask, ffi::AnyBuffer rows,
+                  ffi::AnyBuffer targets, ffi::AnyBuffer delays, ffi::AnyBuffer step,
+                  ffi::Result<ffi::AnyBuffer> out, int64_t by,
+                  ffi::Span<const int64_t> axes, int64_t count,
+                  int64_t receiver_count, int64_t depth) {
+  const ffi::AnyBuffer operands[kOperands] = {into, senders, weights, receivers, mask,
+                                              rows, targets, delays,  step};
+  const auto source = [&](auto delayed, const int64_t* start) {
+    int64_t now = 0;
+    if (delayed) {
+      now = *from<int32_t>(step, start[3]) % depth;
+      if (now < 0) now += depth;
+    }
+    return Stored<decltype(delayed)::value>{from<int32_t>(rows, start[0]),
+                                            from<int32_t>(targets, start[1]),
+                                            from<int32_t>(delays, start[2]),
+                                            count,
+                                            receiver_count,
+                                            depth,
+                                            now};
+  };
+  if (depth) {
+    return dispatch(by, axes, operands, *out, [&](const int64_t* start) {
+      return source(std::true_type(), start);
+    });
+  }
+  return dispatch(by, axes, operands, *out, [&](const int64_t* start) {
+    return source(std::false_type(), start);
+  });
+}
+
+ffi::Error drawn(ffi::AnyBuffer into, ffi::AnyBuffer senders, ffi::AnyBuffer weights,
+                 ffi::AnyBuffer receivers, ffi::AnyBuffer mask,
+                 ffi::AnyBuffer thresholds, ffi::AnyBuffer guide,
+                 ffi::AnyBuffer offsets, ffi::AnyBuffer none,
+                 ffi::Result<ffi::AnyBuffer> out, int64_t by,
+                 ffi::Span<const int64_t> axes, int64_t count, int64_t cells,
+                 int64_t most, int64_t shift, int64_t seed) {
+  const ffi::AnyBuffer operands[kOperands] = {
+      into, senders, weights, receivers, mask, thresholds, guide, offsets, none};
+  return dispatch(by, axes, operands, *out, [&](const int64_t* start) {
+    return Drawn{from<uint32_t>(thresholds, start[0]),
+                 from<int32_t>(guide, start[1]),
+                 from<int32_t>(offsets, start[2]),
+                 count,
+                 cells,
+                 most,
+                 shift,
+                 static_cast<uint32_t>(seed)};
+  });
+}
+
+auto operands() {
+  return ffi::Ffi::Bind()
+      .Arg<ffi::AnyBuffer>()
+      .Arg<ffi::AnyBuffer>()
+      .Arg<ffi::AnyBuffer>()
+      .Arg<ffi::AnyBuffer>()
+      .Arg<ffi::AnyBuffer>()
+      .Arg<ffi::AnyBuffer>()
+      .Arg<ffi::AnyBuffer>()
+      .Arg<ffi::AnyBuffer>()
+      .Arg<ffi::AnyBuffer>()
+      .Ret<ffi::AnyBuffer>()
+      .Attr<int64_t>("by")
+      .Attr<ffi::Span<const int64_t>>("axes")
+      .Attr<int64_t>("senders");
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(djx_push_stored, stored,
+                              operands()
+                                  .Attr<int64_t>("receivers")
+                                  .Attr<int64_t>("depth"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(djx_push_drawn, drawn,
+                              operands()
+                                  .Attr<int64_t>("cells")
+                                  .Attr<int64_t>("most")
+                                  .Attr<int64_t>("shift")
+                                  .Attr<int64_t>("seed"));

@@ -1,0 +1,313 @@
+"""Kernels for GPUs: a program looks at some senders, and takes rows of who fired.
+
+A sum by receivers takes two kernels. The first hangs every event, an edge whose sender
+fired, into a list of its receiver, in whatever order threads come. The second adds each
+list's terms in the order of edges: a loop over edges gives the same bits.
+"""
+
+import functools as ft
+import math
+
+import jax
+import jax.extend as jex
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.interpreters import mlir
+from jaxtyping import Array
+
+from . import _buffered
+from ._contraction import Contraction, over_lanes, Stored
+
+
+SENDERS = 64  # of a program
+RECEIVERS = 128  # of a program, and threads' share of them
+WIDEST = 1024  # edges of a program at once
+FEW = 4  # events of a list that are sorted at once
+NONE = np.int32(2**31 - 1)  # past the last edge
+MOST = 2**27  # edges, of all lanes, that there are lists for
+
+
+def contract(
+    what: Contraction,
+    given: dict[str, Array],
+    ordered: bool = True,
+    interpret: bool = False,
+) -> Array:
+    """The sum, of which terms by receivers are added in the order of edges.
+
+    Lists need 8 bytes for every edge, of which only those of events are touched.
+
+    Args:
+        what: the sum.
+        given: its arrays.
+        ordered: whether the order matters. If not, terms are added as they come, by one
+            kernel without lists; where all that arrives at a receiver in one step is
+            the same number, the bits are the same too.
+        interpret: whether XLA does what the kernels would, on any device.
+
+    Returns:
+        The result.
+    """
+    if not isinstance(what.source, Stored):
+        return _buffered.contract(what, given)
+    lanes = math.prod(lane.size for lane in what.lanes)
+    summed = any("result" not in lane.of for lane in what.lanes)
+    if what.lanes and (summed or lanes * what.source.edges > MOST):
+        one = ft.partial(contract, ordered=ordered, interpret=interpret)
+        return over_lanes(one, what, given)
+    arrays = what.start(given), *[given[name] for name in what.names]
+    if interpret:
+        return _computed(*arrays, what=what, ordered=ordered, interpret=True)
+    return contract_p.bind(*arrays, what=what, ordered=ordered)
+
+
+def _computed(start, *arrays, what, ordered, interpret=False):
+    given = dict(zip(what.names, arrays, strict=True))
+    mask = "mask" if what.by == "senders" else "senders"
+    used = {*what.factors, mask, *what.source.names}
+    flat = {name: array.reshape(-1) for name, array in given.items() if name in used}
+    kernels, out = _Kernels(what, flat, mask, interpret), start.reshape(-1)
+    if what.by == "receivers":
+        out = kernels.in_order(out) if ordered else kernels.as_they_come(out)
+    else:
+        out = kernels.row_by_row(out)
+    return out.reshape(start.shape)
+
+
+class _Kernels:
+    """Those of one sum; every lane has its own programs."""
+
+    def __init__(self, what, flat, mask, interpret):
+        # Loaded where a kernel is built: it takes a while.
+        from jax.experimental import pallas as pl
+        from jax.experimental.pallas import triton
+
+        self.pl, self.triton, self.interpret = pl, triton, interpret
+        self.what, self.source, self.flat, self.mask = what, what.source, flat, mask
+        self.lanes = math.prod(lane.size for lane in what.lanes)
+        self.reach = math.prod(what.source.reach)
+        self.wide = max(32, min(pl.next_power_of_2(what.source.longest), WIDEST))
+        self.chunks = pl.cdiv(what.source.longest, self.wide)
+
+    def as_they_come(self, start):
+        """Terms that are added to receivers at once."""
+
+        def visit(refs, at, sender, edge, there, out):
+            target, term = self.product(refs, at, sender, edge, there)
+            self.atomic("add", out, at["result"] + target, term, there)
+
+        return self.over_events(visit, start)[0]
+
+    def in_order(self, start):
+        """Events into lists, and what they come to."""
+        events = jax.ShapeDtypeStruct((self.lanes * self.source.edges,), jnp.int32)
+        terms = jax.ShapeDtypeStruct(events.shape, start.dtype)
+
+        def visit(refs, at, sender, edge, there, heads, following, terms):
+            target, term = self.product(refs, at, sender, edge, there)
+            before = self.atomic("xchg", heads, at["result"] + target, edge, there)
+            place = at["event"] + edge
+            self.triton.store(following.at[place], before, mask=there)
+            self.triton.store(terms.at[place], term, mask=there)
+
+        heads = jnp.full_like(start, -1, jnp.int32)
+        lists = self.over_events(visit, heads, events, terms)
+        grid = self.pl.cdiv(self.reach, RECEIVERS), self.lanes
+        return self.call(self.sums, grid, 1, (*lists, start), (start,))[0]
+
+    def row_by_row(self, start):
+        """A number for every sender, or for every edge."""
+        by_senders = self.what.by == "senders"
+
+        def kernel(refs, at, out):
+            def visit(sender, begin, end):
+                def some(number, total):
+                    edge = begin + number * self.wide + _upto(self.wide)
+                    there = edge < end
+                    _, term = self.product(refs, at, sender, edge, there)
+                    if by_senders:
+                        return total + jnp.where(there, term, 0)
+                    self.triton.store(out.at[at["result"] + edge], term, mask=there)
+                    return total
+
+                turns = lax.div(end - begin + (self.wide - 1), np.int32(self.wide))
+                total = jnp.zeros(self.wide, start.dtype)
+                total = lax.fori_loop(0, turns, some, total)
+                if by_senders:
+                    out[at["result"] + sender] = jnp.sum(total)
+
+            self.rows(refs, at, visit)
+
+        (out,) = self.over_senders(kernel, 1, jnp.zeros_like(start))
+        return start + out if self.what.adds else out
+
+    def over_events(self, visit, start, *others):
+        """Some edges of a row after others; long rows have several programs."""
+
+        def kernel(refs, at, *outs):
+            chunk = self.pl.program_id(1) * self.wide
+
+            def of_row(sender, begin, end):
+                edge = begin + chunk + _upto(self.wide)
+                visit(refs, at, sender, edge, edge < end, *outs)
+
+            self.rows(refs, at, of_row)
+
+        return self.over_senders(kernel, self.chunks, start, *others)
+
+    def over_senders(self, kernel, chunks, start, *others):
+        """Calls a kernel with arrays by name, where a lane's begin, and the results."""
+        names = list(self.flat)
+
+        def body(*refs):
+            named = dict(zip(names, refs, strict=False))
+            kernel(named, self.beginnings(), *refs[len(names) + 1 :])
+
+        grid = self.pl.cdiv(self.source.senders, SENDERS), chunks, self.lanes
+        warps = min(self.wide // 32, 4)
+        arrays = *self.flat.values(), start
+        return self.call(body, grid, warps, arrays, (start, *others))
+
+    def call(self, kernel, grid, warps, arrays, results):
+        """The last array becomes the first result."""
+        return self.pl.pallas_call(
+            kernel,
+            out_shape=[jax.ShapeDtypeStruct(r.shape, r.dtype) for r in results],
+            grid=grid,
+            input_output_aliases={len(arrays) - 1: 0},
+            compiler_params=self.triton.CompilerParams(num_warps=warps, num_stages=1),
+            interpret=self.interpret,
+        )(*arrays)
+
+    def beginnings(self):
+        """Where the lane of a program begins in each array, and among events."""
+        lane, places = self.pl.program_id(2), []
+        at = {"event": lane * self.source.edges}
+        at["result"] = lane * math.prod(self.what.shape)
+        for axis in reversed(self.what.lanes):
+            places.append((axis, lane % axis.size))
+            lane = lane // axis.size
+        for name, array in self.flat.items():
+            own = [(axis.size, place) for axis, place in places if name in axis.of]
+            step, at[name] = array.size // math.prod(size for size, _ in own), 0
+            for size, place in own:
+                at[name] += place * step
+                step *= size
+        return at
+
+    def rows(self, refs, at, visit):
+        """`visit(sender, begin, end)` for those of a program's senders that count."""
+        first, place = self.pl.program_id(0) * SENDERS, _upto(SENDERS)
+        there = first + place < self.source.senders
+        mask = refs[self.mask].at[at[self.mask] + first + place]
+        counts = there & (self.triton.load(mask, mask=there, other=0) != 0)
+
+        def after(number):
+            return jnp.min(jnp.where(counts & (place > number), place, SENDERS))
+
+        def row(number):
+            here = at["rows"] + first + number
+            visit(first + number, refs["rows"][here], refs["rows"][here + 1])
+            return after(number)
+
+        lax.while_loop(lambda number: number < SENDERS, row, after(-1))
+
+    def product(self, refs, at, sender, edge, there):
+        """Where receivers of edges are, and what the edges make of what is known."""
+
+        def of_edges(name, other):
+            ref = refs[name].at[at[name] + edge]
+            return self.triton.load(ref, mask=there, other=other)
+
+        target = of_edges("targets", self.reach)
+        if self.source.depth is not None:
+            row = (refs["step"][at["step"]] + of_edges("delays", 0)) % self.source.depth
+            target = jnp.where(there, row * self.source.receivers + target, self.reach)
+        factors = self.what.factors
+        term = jnp.ones(self.wide, refs[factors[0]].dtype)
+        if "senders" in factors:
+            term = term * refs["senders"][at["senders"] + sender]
+        if "receivers" in factors:
+            ref = refs["receivers"].at[at["receivers"] + target]
+            term = term * self.triton.load(ref, mask=there, other=0)
+        if "weights" in factors:
+            term = term * of_edges("weights", 0)
+        return target, term
+
+    def atomic(self, kind, ref, place, new, there):
+        """Adds or exchanges numbers one after the other; what was there before."""
+        if not self.interpret:
+            function = getattr(self.triton, f"atomic_{kind}")
+            return function(ref, (place,), new, mask=there)
+
+        # JAX interprets no atomic operation of which some are left out.
+        def one(number, before):
+            old, given = ref[place[number]], new[number]
+            given = old + given if kind == "add" else given
+            ref[place[number]] = jnp.where(there[number], given, old)
+            return before.at[number].set(old)
+
+        return lax.fori_loop(0, self.wide, one, new)
+
+    def sums(self, heads, following, terms, start, out):
+        """Adds lists' terms: the few that come first, the next few, and so on."""
+        load, lane = self.triton.load, self.pl.program_id(1)
+        receiver = self.pl.program_id(0) * RECEIVERS + _upto(RECEIVERS)
+        place, events = lane * self.reach + receiver, lane * self.source.edges
+        head = load(heads.at[place], mask=receiver < self.reach, other=-1)
+        hit = head >= 0
+
+        def walk(last, state):
+            """One step along every list: puts what it finds among the first."""
+            event, few, _ = state
+            there = event >= 0
+            new = (
+                jnp.where(there & (event > last), event, NONE),
+                load(terms.at[events + event], mask=there, other=0),
+            )
+            first = []
+            for old in few:
+                less = new[0] < old[0]
+                pairs = list(zip(new, old, strict=True))
+                first.append(tuple(jnp.where(less, a, b) for a, b in pairs))
+                new = tuple(jnp.where(less, b, a) for a, b in pairs)
+            event = load(following.at[events + event], mask=there, other=-1)
+            return event, tuple(first), jnp.max(event)
+
+        def add(state):
+            last, total, _ = state
+            event = jnp.where(last < NONE, head, -1)
+            none = jnp.full_like(event, NONE), jnp.zeros_like(total)
+            state = event, (none,) * FEW, jnp.max(event)
+            step = ft.partial(walk, last)
+            _, few, _ = lax.while_loop(lambda state: state[2] >= 0, step, state)
+            for event, term in few:
+                total = jnp.where(event < NONE, total + term, total)
+            last = few[-1][0]
+            return last, total, jnp.min(last)
+
+        last = jnp.where(hit, np.int32(-1), NONE)
+        state = last, load(start.at[place], mask=hit, other=0), jnp.min(last)
+        _, total, _ = lax.while_loop(lambda state: state[2] < NONE, add, state)
+        self.triton.store(out.at[place], total, mask=hit)
+
+
+def _upto(count):
+    return jnp.arange(count, dtype=jnp.int32)
+
+
+def _refused(*arrays, what, ordered):
+    del arrays, ordered
+    raise ValueError(
+        f"backend={what.backend!r}: kernels for GPUs, in a program for another device; "
+        "leave it out"
+    )
+
+
+contract_p = jex.core.Primitive("djx_brain_pallas")
+contract_p.def_abstract_eval(lambda start, *arrays, what, ordered: start)
+mlir.register_lowering(contract_p, mlir.lower_fun(_refused, multiple_results=False))
+_lowering = mlir.lower_fun(_computed, multiple_results=False)
+for _platform in ("cuda", "rocm"):
+    mlir.register_lowering(contract_p, _lowering, platform=_platform)
