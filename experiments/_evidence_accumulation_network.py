@@ -58,8 +58,8 @@ def network_of(
     Args:
         weights: of its edges.
         plain: cells whose threshold stays; that of all others rises with each spike.
-        adaptation: by how much, in the source's units: by 1.7 if a cell fired in each
-            of very many steps.
+        adaptation: by how much: times (1 - e^(-1/2000)) / (1 - e^(-1/20)), where a
+            threshold is 0.6 at first.
         damping: height of the surrogate slope, as wide as the threshold is high.
 
     Returns:
@@ -72,7 +72,7 @@ def network_of(
     excess_mv = adaptation * forgets[1] / forgets[0] * height_mv / THRESHOLD
     adapts = jnp.arange(cells) >= plain
     cell = AdaptiveLIF(excess_mv=jnp.where(adapts, excess_mv, 0.0))
-    # A pulse of so many pA raises the voltage by as much as 1 is of the threshold.
+    # Over a step it raises the voltage by 1 of the source's units.
     pa = height_mv / THRESHOLD * cell.g_leak_ns / forgets[0]
     others = 1 - jnp.eye(cells)
     return Network(
@@ -91,6 +91,5 @@ def network_of(
 def _dense(weights_pa: Float[Array, "senders cells"], source: str | None):
     senders, cells = weights_pa.shape
     everyone, each = all_to_all(senders, cells), weights_pa.reshape(-1)
-    # Half of all cells are near enough to their threshold for a slope: products of
-    # matrices cost less than picking them out.
+    # Every cell above rest has a slope: in the gradient there is little to leave out.
     return Projection(everyone, each, "pulses", source=source, backend="dense")

@@ -39,7 +39,7 @@ class Model(Section):
     adaptive: Annotated[int, Field(gt=0)] = 50
     """Cells whose threshold rises with each spike."""
     adaptation: Annotated[float, Field(ge=0), Traced()] = 1.7
-    """How much it rises, in the source's units; at 0 they are plain cells, too."""
+    """The source's factor of how much it rises; at 0 they are plain cells, too."""
     damping: Annotated[float, Field(gt=0)] = 0.3
     """Height of the surrogate slope, which is as wide as the threshold is high."""
 

@@ -1,6 +1,9 @@
 import gc
+import inspect
 import os
+import re
 import tempfile
+from pathlib import Path
 
 
 _CACHE = tempfile.TemporaryDirectory(prefix="djx-test-cache-")
@@ -13,6 +16,50 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from jax._src import compiler  # noqa: E402
+
+
+# What these folders test is mathematics, within tolerances: their programs are compiled
+# with few optimisations, in a third of the time. Tests of what users get (bits, memory,
+# the text of a program) are compiled as users compile, and so are all other folders:
+# DJX_TEST_QUICK= (empty) compiles everything so.
+_QUICK = os.environ.get("DJX_TEST_QUICK", "diffeq dsp implicit nn").split()
+_EXACT = re.compile(r"array_equal|tobytes|\bbits\b|memory_analysis|as_text|as_shipped")
+_FEW_OPTIMISATIONS = [
+    ("xla_backend_optimization_level", 0),
+    ("xla_cpu_use_fusion_emitters", False),
+    ("xla_cpu_parallel_codegen_split_count", 1),
+]
+
+
+class _Compiler:
+    """JAX's compile options, and whether they ask for few optimisations."""
+
+    def __init__(self):
+        self.quick = False
+        self._options = compiler.get_compile_options
+        compiler.get_compile_options = self
+
+    def __call__(self, *args, **kwargs):
+        options = self._options(*args, **kwargs)
+        if self.quick:
+            options.env_option_overrides += _FEW_OPTIMISATIONS
+        return options
+
+    def becomes(self, quick):
+        if quick != self.quick:
+            jax.clear_caches()  # what is compiled otherwise
+            self.quick = quick
+
+
+_compiler = _Compiler()
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures of modules
+def pytest_runtest_setup(item):
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    source = inspect.getsource(item.function) if folder in _QUICK else ""
+    _compiler.becomes(folder in _QUICK and not _EXACT.search(source))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ is 20 mV, and a weight of 0.6 S is 0.6 of the leak. (With the millisiemens of it
 # BrainPy is in the worker's environment only.
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
+import importlib
 import time
 
 import numpy as np
@@ -254,6 +255,7 @@ def setup(kind: str, cells: str) -> Run:
         One turn: the second from the start.
     """
     count = int(cells)
+    importlib.import_module(f"brainpy.{kind}")
     began = time.perf_counter()
     edges = problems.random_edges(count)
     call, raster = {"state": state, "dyn": dyn}[kind](count, edges)

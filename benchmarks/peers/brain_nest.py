@@ -22,16 +22,16 @@ def setup(cells: str, parts: str) -> Run:
         parts: turns that are a second.
 
     Returns:
-        One turn: as many steps, from where the last one ended.
+        One turn: as many steps, from where the last one ended. Its CV is that of the
+        last second, once there was one.
     """
     import nest
 
-    nest.set_verbosity("M_ERROR")
+    nest.verbosity = nest.VerbosityLevel.ERROR
     nest.ResetKernel()
     nest.resolution = problems.DT_MS
     nest.local_num_threads = 1
     count, share = int(cells), int(parts)
-    excitatory = problems.excitatory(count)
     began = time.perf_counter()
     edges = problems.random_edges(count)
     neurons = nest.Create(
@@ -53,15 +53,15 @@ def setup(cells: str, parts: str) -> Run:
     )
     neurons.V_m = problems.voltages_mv(count).astype(float).tolist()
     numbers = np.asarray(neurons.tolist())
-    weights = problems.LEAK_NS * np.array([problems.EXCITATION, -problems.INHIBITION])
-    senders = edges.senders
+    senders, weights = edges.senders, problems.weights_ns(count).astype(float)
+    weights[problems.excitatory(count) :] *= -1
     nest.Connect(
         numbers[senders],
         numbers[edges.targets],
         "one_to_one",
         {
             "synapse_model": "static_synapse",
-            "weight": weights[(senders >= excitatory).astype(int)],
+            "weight": weights[senders],
             "delay": np.full(len(senders), problems.DT_MS),
         },
     )
@@ -69,16 +69,22 @@ def setup(cells: str, parts: str) -> Run:
     nest.Connect(neurons, recorder)
     nest.Prepare()
     built = {"build": time.perf_counter() - began}
-    steps, seen = problems.SECOND // share, 0
+    steps, now_ms = problems.SECOND // share, 0.0
+    turn_ms, second_ms = steps * problems.DT_MS, problems.SECOND * problems.DT_MS
 
     def turn() -> Numbers:
-        nonlocal seen
-        _, took = problems.timed(lambda: nest.Run(steps * problems.DT_MS))
+        nonlocal now_ms
+        _, took = problems.timed(lambda: nest.Run(turn_ms))
+        now_ms += turn_ms
         events = recorder.events
-        spikes, times = (np.asarray(events[k])[seen:] for k in ("senders", "times"))
-        seen += len(spikes)
-        rate = problems.rate_hz(len(spikes), count, steps)
-        numbers = built | {"rate": rate, "CV": problems.variation(spikes, times)}
-        return numbers | {name: share * seconds for name, seconds in took.items()}
+        fired, times = np.asarray(events["senders"]), np.asarray(events["times"])
+        # Times are those of steps' ends, but for rounding.
+        late, last = (
+            times > now_ms - ms + 0.5 * problems.DT_MS for ms in (turn_ms, second_ms)
+        )
+        told = built | {"rate": problems.rate_hz(late.sum(), count, steps)}
+        if now_ms > second_ms - 0.5 * problems.DT_MS:
+            told["CV"] = problems.variation(fired[last], times[last])
+        return told | {name: share * seconds for name, seconds in took.items()}
 
     return turn

@@ -1,7 +1,6 @@
 """The sum over edges of sender times weight times receiver, and its derivatives."""
 
 import dataclasses
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -33,7 +32,7 @@ class Contraction(Operation):
     who counts in sums by senders, and the source's. Lanes' axes come first.
 
     Attributes:
-        source: of edges; like `Stored` it has sizes, names, `reach` and `of`.
+        source: of edges: a `Stored`, or what has its properties and methods.
         by: "receivers", "senders" or "weights".
         weighted: whether edges have weights; all have one if not.
         adds: whether the sum is added to `into`; to zeros if not.
@@ -75,20 +74,6 @@ class Contraction(Operation):
         """Which lanes' axes an array has, `into` those of the result."""
         name = "result" if name == "into" else name
         return tuple(name in lane.of for lane in self.lanes)
-
-    def strides(self, given: dict[str, Array]) -> dict[str, tuple[int, ...]]:
-        """How far apart lanes of the arrays and of the result are, axis by axis."""
-        found = {}
-        for name in (*self.names, "result"):
-            has, strides = self.axes_of(name), []
-            step = math.prod(self.shape)
-            if name != "result":
-                step = math.prod(given[name].shape[sum(has) :])
-            for lane, has_it in zip(reversed(self.lanes), reversed(has), strict=True):
-                strides.append(step if has_it else 0)
-                step *= lane.size if has_it else 1
-            found[name] = tuple(reversed(strides))
-        return found
 
     def start(self, given: dict[str, Array]) -> Array:
         """What the sum is added to."""

@@ -100,11 +100,6 @@ class _SodiumPotassium(Cell):
             refractory_ms=jnp.where(spiked, self.refractory_ms, state.refractory_ms)
         )
 
-    def steps_after(self, state, left):
-        """One less; but the last is not over while the voltage is above."""
-        above = self.margin_mv(state) >= 0
-        return jnp.where(left > 0, jnp.maximum(left - 1, above), left)
-
 
 class HodgkinHuxley(_SodiumPotassium):
     """The squid's giant axon at 6.3 C (Hodgkin & Huxley 1952), with rest at -65 mV.
@@ -141,11 +136,19 @@ class HodgkinHuxley(_SodiumPotassium):
             close_n=0.125 * jnp.exp(-u / 80),
         )
 
+    def steps_after(self, state, left):
+        """One less; but the last is not over while the voltage is above."""
+        above = self.margin_mv(state) >= 0
+        return jnp.where(left > 0, jnp.maximum(left - 1, above), left)
+
 
 class TraubMiles(_SodiumPotassium):
     """A pyramidal cell's soma: Traub & Miles 1991, in the form of Brette et al. 2007.
 
-    It is benchmark 3's. Without a drive it has no rest, but fires at 13.8 Hz.
+    It is benchmark 3's. Without a drive it has no rest, but fires at 13.8 Hz. A cell
+    whose voltage stays above the threshold spikes again and again, as often as it is
+    not refractory: so do those of Brian2, whose spikes the network of benchmark 3 has
+    one by one.
 
     Attributes:
         v_t_mv: voltage from which those of the rates are counted.

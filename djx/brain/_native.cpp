@@ -3,6 +3,7 @@
 // Sums are taken in the order in which _serial.py takes them, and no product is fused
 // with an addition: both give the same bits.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -66,10 +67,11 @@ inline void each(const T* numbers, int64_t count, Soon soon, Now now) {
 template <bool kDelayed>
 struct Stored {
   const int32_t *rows, *targets, *delays;
-  int64_t senders, receivers, depth, now;
+  int64_t senders, receivers, edges, depth, now;
 
   void prefetch(int64_t sender) const {
-    for (int64_t e = rows[sender]; e < rows[sender + 1]; e += 16) {
+    const int64_t stop = rows[sender + 1];
+    for (int64_t e = rows[sender]; e < stop; e += 16) {
       __builtin_prefetch(targets + e);
       if (kDelayed) __builtin_prefetch(delays + e);
     }
@@ -82,8 +84,14 @@ struct Stored {
   }
   template <typename Visit>
   void row(int64_t sender, Visit visit) const {
-    const int64_t stop = rows[sender + 1];
-    for (int64_t e = rows[sender]; e < stop; ++e) visit(e, target(e));
+    const int64_t start = std::max<int64_t>(rows[sender], 0);
+    const int64_t stop = std::min<int64_t>(rows[sender + 1], edges);
+    const uint64_t reach = receivers * std::max<int64_t>(depth, 1);
+    for (int64_t e = start; e < stop; ++e) {
+      const int64_t place = target(e);
+      // Whatever the arrays say, nothing else is written to.
+      if (static_cast<uint64_t>(place) < reach) visit(e, place);
+    }
   }
 };
 
@@ -99,7 +107,8 @@ struct Drawn {
   static constexpr int64_t kBlock = 16;
 
   const uint32_t* thresholds;
-  const int32_t *guide, *offsets;  // how many are up to i << shift; of targets, or none
+  const int32_t* guide;    // of i: how many thresholds are up to i << shift
+  const int32_t* offsets;  // of a sender's targets; may be missing
   int64_t senders, cells, most, shift;
   uint32_t seed;
 
@@ -256,7 +265,7 @@ ffi::Error stored(ffi::AnyBuffer into, ffi::AnyBuffer senders, ffi::AnyBuffer we
                   ffi::AnyBuffer targets, ffi::AnyBuffer delays, ffi::AnyBuffer step,
                   ffi::Result<ffi::AnyBuffer> out, int64_t by,
                   ffi::Span<const int64_t> axes, int64_t count,
-                  int64_t receiver_count, int64_t depth) {
+                  int64_t receiver_count, int64_t edges, int64_t depth) {
   const ffi::AnyBuffer operands[kOperands] = {into, senders, weights, receivers, mask,
                                               rows, targets, delays,  step};
   const auto source = [&](auto delayed, const int64_t* start) {
@@ -270,6 +279,7 @@ ffi::Error stored(ffi::AnyBuffer into, ffi::AnyBuffer senders, ffi::AnyBuffer we
                                             from<int32_t>(delays, start[2]),
                                             count,
                                             receiver_count,
+                                            edges,
                                             depth,
                                             now};
   };
@@ -326,6 +336,7 @@ auto operands() {
 XLA_FFI_DEFINE_HANDLER_SYMBOL(djx_push_stored, stored,
                               operands()
                                   .Attr<int64_t>("receivers")
+                                  .Attr<int64_t>("edges")
                                   .Attr<int64_t>("depth"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(djx_push_drawn, drawn,

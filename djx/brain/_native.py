@@ -8,6 +8,7 @@ install never fails, needs no jaxlib of its own, and an upgrade leaves nothing s
 
 import ctypes
 import functools
+import math
 import os
 from pathlib import Path
 
@@ -91,12 +92,10 @@ def contract(what: Contraction, given: dict[str, Array]) -> Array:
     names = (*FACTORS, *what.source.names)
     arrays = [_or_none(n, {**given, "into": start}, used) for n in names]
     arrays += [jnp.zeros(0, jnp.int32)] * (OPERANDS - len(names))
-    strides = what.strides(given)
     axes = np.zeros((len(what.lanes), 1 + OPERANDS), np.int64)
     axes[:, 0] = [lane.size for lane in what.lanes]
-    for place, name in enumerate(names, 1):
-        if name in used:
-            axes[:, place] = strides["result" if name == "into" else name]
+    for place, (name, array) in enumerate(zip(names, arrays, strict=False), 1):
+        axes[:, place] = _apart(what, name, array)
     handler, sizes = what.source.native
     call = jax.ffi.ffi_call(handler, jax.typeof(start), input_output_aliases={0: 0})
     return call(
@@ -112,3 +111,13 @@ def _or_none(name, given, used):
     if name in used:
         return given[name]
     return jnp.zeros(0, bool if name == "mask" else given["into"].dtype)
+
+
+def _apart(what, name, array):
+    """How far apart an array's lanes are along each axis."""
+    has, apart = what.axes_of(name), []
+    step = math.prod(array.shape[sum(has) :])
+    for lane, has_it in zip(reversed(what.lanes), reversed(has), strict=True):
+        apart.insert(0, step if has_it and array.size else 0)
+        step *= lane.size if has_it else 1
+    return apart

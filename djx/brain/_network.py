@@ -163,7 +163,11 @@ class Network(eqx.Module):
             total = total + synapse.drive(now, v_mv, self.dt_ms, tau_ms)
         if self.gap_junctions is not None:
             total = total + self.gap_junctions.drive(v_mv)
-        cells, spiked, sent = self._fired(state.cells, total)
+        fired = self._fired
+        if self.surrogate is not None:
+            # A gradient computes it again, rather than keep all that it was made of.
+            fired = eqx.filter_checkpoint(fired, prevent_cse=False)
+        cells, spiked, sent = fired(state.cells, total)
 
         synapses = {
             name: s.flow(state.synapses[name], self.dt_ms)

@@ -16,12 +16,15 @@ from jax import lax
 from jax.interpreters import mlir
 from jaxtyping import Array
 
+from ..core import varying_alike
 from . import _buffered
-from ._contraction import Contraction, over_lanes, Stored
+from ._contraction import Contraction, over_lanes
+from ._stored import Stored
 
 
 SENDERS = 64  # of a program
-RECEIVERS = 128  # of a program, and threads' share of them
+RECEIVERS = 128  # of a program
+WARPS = 1  # of such a program
 WIDEST = 1024  # edges of a program at once
 FEW = 4  # events of a list that are sorted at once
 NONE = np.int32(2**31 - 1)  # past the last edge
@@ -111,10 +114,10 @@ class _Kernels:
             self.triton.store(following.at[place], before, mask=there)
             self.triton.store(terms.at[place], term, mask=there)
 
-        heads = jnp.full_like(start, -1, jnp.int32)
+        heads = varying_alike(jnp.full_like(start, -1, jnp.int32), start)
         lists = self.over_events(visit, heads, events, terms)
         grid = self.pl.cdiv(self.reach, RECEIVERS), self.lanes
-        return self.call(self.sums, grid, 1, (*lists, start), (start,))[0]
+        return self.call(self.sums, grid, WARPS, (*lists, start), (start,))[0]
 
     def row_by_row(self, start):
         """A number for every sender, or for every edge."""
@@ -139,7 +142,8 @@ class _Kernels:
 
             self.rows(refs, at, visit)
 
-        (out,) = self.over_senders(kernel, 1, jnp.zeros_like(start))
+        none = varying_alike(jnp.zeros_like(start), start)
+        (out,) = self.over_senders(kernel, 1, none)
         return start + out if self.what.adds else out
 
     def over_events(self, visit, start, *others):
@@ -171,9 +175,12 @@ class _Kernels:
 
     def call(self, kernel, grid, warps, arrays, results):
         """The last array becomes the first result."""
+        known = {"manual_axis_type": jax.typeof(arrays[-1]).mat}  # of `shard_map`
         return self.pl.pallas_call(
             kernel,
-            out_shape=[jax.ShapeDtypeStruct(r.shape, r.dtype) for r in results],
+            out_shape=[
+                jax.ShapeDtypeStruct(r.shape, r.dtype, **known) for r in results
+            ],
             grid=grid,
             input_output_aliases={len(arrays) - 1: 0},
             compiler_params=self.triton.CompilerParams(num_warps=warps, num_stages=1),

@@ -182,8 +182,10 @@ class Projection(eqx.Module):
             flat = push(*given, into=flat, backend=self.backend)
             inlet = flat.reshape(inlet.shape)
         if self.learning is not None:
-            # Plasticity of this kind goes by spikes, not by what they release.
-            arrived = (spikes != 0).astype(spikes.dtype)
+            # It goes by spikes, not by what they release.
+            arrived = spikes
+            if self.release is not None:
+                arrived = (spikes != 0).astype(spikes.dtype)
             learning = self.learning.step(
                 learning, self.connectivity, arrived, spiked, dt_ms
             )

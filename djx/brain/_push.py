@@ -62,7 +62,10 @@ def push(
     dtype = jnp.result_type(spikes, weights, float) if into is None else into.dtype
     mask = jnp.ones(count, bool)
     if active is not None:
-        mask, spikes = active, jnp.where(active, spikes, jax.lax.stop_gradient(spikes))
+        mask, spikes = (
+            active != 0,
+            jnp.where(active, spikes, jax.lax.stop_gradient(spikes)),
+        )
     spikes = spikes.astype(dtype)
     given = {"senders": spikes}
     if kind == "edge":
@@ -73,8 +76,11 @@ def push(
         given["senders"] = spikes * jnp.asarray(weights, dtype)
     source, arrays = _source_of(connectivity, into, step)
     if into is not None:
-        if into.shape != source.reach:
-            raise ValueError(f"into: {into.shape}, where receivers are {source.reach}")
+        if into.shape != source.reach or not jnp.issubdtype(into.dtype, jnp.floating):
+            raise ValueError(
+                f"into: floats of {source.reach}, as receivers are, not "
+                f"{into.dtype} of {into.shape}"
+            )
         given["into"] = into
     whole = {**given, "mask": mask, **arrays}
     what = Contraction(
@@ -95,7 +101,7 @@ def _source_of(connectivity, into, step):
             connectivity.seed,
             kind is not None,
         )
-        return source, source.arrays(None if kind is None else kind * cells)
+        return source, source.arrays(None if kind is None else _int32(kind) * cells)
     arrays = {"rows": connectivity.rows, "targets": connectivity.targets}
     depth = None
     if connectivity.delays is not None:
@@ -108,6 +114,11 @@ def _source_of(connectivity, into, step):
                     f"{connectivity.latest} + 1"
                 )
         arrays["delays"] = connectivity.delays
-        arrays["step"] = jnp.asarray(0 if step is None else step, jnp.int32)
+        arrays["step"] = 0 if step is None else step
     sizes = connectivity.senders, connectivity.receivers, connectivity.edges
+    arrays = {name: _int32(array) for name, array in arrays.items()}
     return Stored(*sizes, connectivity.longest, depth), arrays
+
+
+def _int32(numbers):
+    return jnp.asarray(numbers, jnp.int32)

@@ -57,8 +57,8 @@ class Stored:
     @property
     def native(self) -> tuple[str, dict[str, int]]:
         """The handler in C++, and what it has to know."""
-        sizes = {"receivers": self.receivers, "depth": self.depth or 0}
-        return "djx_push_stored", sizes
+        sizes = {"receivers": self.receivers, "edges": self.edges}
+        return "djx_push_stored", {**sizes, "depth": self.depth or 0}
 
     def of(self, chosen: Int[Array, " some"], given: dict[str, Array]) -> Rows:
         """The rows of some senders; a number past the end has an empty one."""

@@ -1,7 +1,7 @@
 """What a connection is made of: what is sent, what it sets off, what it learns."""
 
 import abc
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float

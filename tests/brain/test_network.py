@@ -27,7 +27,8 @@ def network(delay=1, seed=0, dtype=float):
     kind = (np.arange(CELLS) >= 48).astype(int)
     edges = brain.onto_receptors(chance, kind, 2)
     weights = jnp.asarray(rng.uniform(2, 20, edges.edges), dtype)
-    return one_synapse(brain.Receptors([5.0, 10.0], [0.0, -80.0]), edges, weights, delay)
+    synapse = brain.Receptors([5.0, 10.0], [0.0, -80.0])
+    return one_synapse(synapse, edges, weights, delay)
 
 
 def started(network, seed=1):
@@ -72,7 +73,8 @@ def test_against_a_loop_in_numpy(x64, delay):
     expected, open_ns = by_numpy(net, state, 400, 250.0)
     assert expected.sum() > 200
     np.testing.assert_array_equal(seen.spikes, expected)
-    np.testing.assert_allclose(after.synapses["synapse"], open_ns, rtol=1e-9, atol=1e-12)
+    found = after.synapses["synapse"]
+    np.testing.assert_allclose(found, open_ns, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("delay", [1, 2, 7])
