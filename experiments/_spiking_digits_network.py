@@ -32,6 +32,7 @@ DT_MS = 1.0
 PIXELS, CLASSES = 64, 10
 TAU_MS, TAU_SYNAPSE_MS = 10.0, 5.0
 PEAK = 0.25  # of a pulse's effect on the voltage, had it lasted, with these two
+FASTER = 4.0  # than weights delays are learned (by 100, in its units, in the source)
 Length = Annotated[int, Field(gt=0)]
 
 
@@ -60,7 +61,8 @@ class Weights(eqx.Module):
             the threshold above rest.
         readout: of a cell's spike.
         drawn: delays at first, in steps, which are not learned; None without any.
-        shift: of the logits of what they are within their range; None where they stay.
+        shift: of the logits of their places between the least and the latest, over
+            `FASTER`; None where they stay.
     """
 
     hidden: Float[Array, "pixels cells"]
@@ -88,7 +90,7 @@ class Weights(eqx.Module):
         shape = PIXELS, cells
         # Of some 32 pixels that fire a few at a time raise the voltage together.
         self.hidden = 2 * jr.normal(one, shape) / math.sqrt(PIXELS)
-        self.readout = jr.normal(two, (cells, CLASSES)) / math.sqrt(cells)
+        self.readout = 2 * jr.normal(two, (cells, CLASSES)) / math.sqrt(cells)
         self.drawn = self.shift = None
         if delays != "none":
             # Neither end, where the logits are infinite.
@@ -113,7 +115,7 @@ class Weights(eqx.Module):
         span = code.latest_ms - 1
         part = (self.drawn - 1) / span
         logit = jnp.log(part / (1 - part)).astype(self.shift.dtype)
-        return 1 + span * jax.nn.sigmoid(logit + self.shift)
+        return 1 + span * jax.nn.sigmoid(logit + FASTER * self.shift)
 
 
 def network_of(weights: Weights, code: Code, image: Float[Array, " pixels"]) -> Network:
@@ -161,12 +163,12 @@ def network_of(weights: Weights, code: Code, image: Float[Array, " pixels"]) -> 
 
 
 class Readout(eqx.Module):
-    """A monitor: leaky sums of spikes, and how high they came.
+    """A monitor: leaky sums of spikes, and their integrals.
 
     Attributes:
-        weights: of the sums.
-        trace: the sum of each class at this step.
-        logits: the highest so far.
+        weights: of a spike in the end, if it is not forgotten before all is over.
+        trace: the leaky sum of each class at this step.
+        logits: its integral so far.
         spikes: of each cell so far.
     """
 
@@ -180,7 +182,7 @@ class Readout(eqx.Module):
         """Before any step.
 
         Args:
-            weights: of the sums.
+            weights: of a spike.
 
         Returns:
             The monitor.
@@ -200,10 +202,9 @@ class Readout(eqx.Module):
             The monitor.
         """
         assert state.sent is not None
-        spikes = state.sent.spikes
-        trace = math.exp(-DT_MS / TAU_MS) * self.trace + spikes @ self.weights
-        logits = jnp.maximum(self.logits, trace)
-        return Readout(self.weights, trace, logits, self.spikes + spikes)
+        spikes, kept = state.sent.spikes, math.exp(-DT_MS / TAU_MS)
+        trace = kept * self.trace + (1 - kept) * (spikes @ self.weights)
+        return Readout(self.weights, trace, self.logits + trace, self.spikes + spikes)
 
 
 def answers(

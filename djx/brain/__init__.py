@@ -3,6 +3,7 @@
 Units are mV, ms, nS, pA and pF.
 """
 
+from ._backends import backend as backend
 from ._blocks import (
     Block as Block,
     onto_receptors as onto_receptors,
@@ -10,6 +11,7 @@ from ._blocks import (
     split as split,
     stacked as stacked,
 )
+from ._buffered import turns as turns
 from ._cell import Cell as Cell, term as term
 from ._connectivity import (
     Connectivity as Connectivity,
@@ -64,6 +66,7 @@ from ._moments import (
     voltage_mv as voltage_mv,
 )
 from ._monitors import Raster as Raster, Spikes as Spikes, Traces as Traces
+from ._native import native_note as native_note
 from ._network import Network as Network, NetworkState as NetworkState
 from ._nmda import (
     magnesium_block as magnesium_block,
@@ -71,6 +74,7 @@ from ._nmda import (
     NMDAGating as NMDAGating,
 )
 from ._populations import Populations as Populations
+from ._procedural import Procedural as Procedural
 from ._projection import (
     Projection as Projection,
     ProjectionState as ProjectionState,

@@ -157,9 +157,16 @@ class Projection(eqx.Module):
         if under_way is not None and not self.late:
             place = step % (self.delay - 1)
             leaving = sent
-            sent = jax.tree.map(lambda ring: ring[place], under_way)
+            sent = jax.tree.map(
+                lambda ring: jax.lax.dynamic_index_in_dim(ring, place, 0, False),
+                under_way,
+            )
             under_way = jax.tree.map(
-                lambda ring, new: ring.at[place].set(new), under_way, leaving
+                lambda ring, new: jax.lax.dynamic_update_index_in_dim(
+                    ring, new, place, 0
+                ),
+                under_way,
+                leaving,
             )
         weights, per = self.weights, self.weights_per
         if self.learning is not None:
@@ -173,11 +180,19 @@ class Projection(eqx.Module):
             )
         given = self.connectivity, spikes, weights, sent.active, per
         if self.late:
-            ring = under_way.reshape(under_way.shape[0], -1)
+            # Rows are set and read by themselves, for else XLA copies the ring.
+            depth = under_way.shape[0]
+            ring = under_way.reshape(depth, -1)
+            none = jnp.zeros_like(ring[0])
+            ring = jax.lax.dynamic_update_index_in_dim(ring, none, step % depth, 0)
             ring = push(*given, into=ring, step=step, backend=self.backend)
-            ring = ring.reshape(under_way.shape)
-            place = (step + 1) % ring.shape[0]
-            inlet, under_way = inlet + ring[place], ring.at[place].set(0)
+            row = jax.lax.dynamic_index_in_dim(
+                ring, (step + 1) % depth, 0, keepdims=False
+            )
+            inlet, under_way = (
+                inlet + row.reshape(inlet.shape),
+                ring.reshape(under_way.shape),
+            )
         else:
             flat = push(*given, into=flat, backend=self.backend)
             inlet = flat.reshape(inlet.shape)
