@@ -39,17 +39,11 @@ TOGETHER = 32
 
 
 @functools.cache
-def network(cells: int, sends: bool = True):
+def network(cells: int):
     """The network, and its state at first."""
-    from djx import brain
-
     from .peers.brain_djx import network_of, start_of
 
     whole = network_of(cells, "exponential", "pallas")
-    if not sends:
-        none = np.zeros(0, int)
-        edges = brain.from_edges(none, none, (cells, 2 * cells))
-        whole = with_projection(whole, connectivity=edges)
     return whole, start_of(whole)
 
 
@@ -103,12 +97,16 @@ def contestant(
         import jax
         import jax.numpy as jnp
 
-        from djx.brain import SpikeStatistics
+        from djx.brain import from_edges, SpikeStatistics
 
         from .peers.brain_djx import Counts, Fingerprints
 
-        whole, state = network(cells, sends)
+        whole, state = network(cells)
         whole = with_projection(whole, backend=backend)
+        if not sends:
+            none = np.zeros(0, int)
+            edges = from_edges(none, none, (cells, 2 * cells))
+            whole = with_projection(whole, connectivity=edges)
         counts = Counts(jnp.zeros(cells, jnp.int32))
         prints = Fingerprints(jnp.zeros(cells, jnp.uint32))
         seen = SpikeStatistics.of(cells), prints

@@ -80,16 +80,15 @@ def network_of(
         cells,
         {"pulses": Currents(Instantaneous())},
         {
-            "cues": _dense(pa * weights.inputs, "cues"),
-            "recurrent": _dense(pa * others * weights.recurrent, None),
+            "cues": _to_all(pa * weights.inputs, "cues"),
+            "recurrent": _to_all(pa * others * weights.recurrent),
         },
         DT_MS,
         surrogate=Triangle(height_mv, damping),
     )
 
 
-def _dense(weights_pa: Float[Array, "senders cells"], source: str | None):
+def _to_all(weights_pa: Float[Array, "senders cells"], source: str | None = None):
     senders, cells = weights_pa.shape
-    everyone, each = all_to_all(senders, cells), weights_pa.reshape(-1)
-    # Every cell above rest has a slope: in the gradient there is little to leave out.
-    return Projection(everyone, each, "pulses", source=source, backend="dense")
+    everyone = all_to_all(senders, cells)
+    return Projection(everyone, weights_pa.reshape(-1), "pulses", source=source)

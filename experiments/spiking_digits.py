@@ -6,11 +6,12 @@ between two steps arrives at both in part.
 """
 
 import functools as ft
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, cast, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from pydantic import Field
 
 from djx.run import (
@@ -18,8 +19,11 @@ from djx.run import (
     epoch_batches,
     Experiment,
     make_optimiser,
+    Report,
+    Results,
     Section,
     supervised,
+    trained_model,
 )
 from experiments import _spiking_digits_figures as figures
 from experiments._digits import digits, score
@@ -27,6 +31,7 @@ from experiments._spiking_digits_network import (
     answers,
     CLASSES,
     Code,
+    course,
     PIXELS,
     Weights,
 )
@@ -78,7 +83,7 @@ def build(config: Config) -> Experiment:
         epoch_batches(train, config.train.batch),
         make_optimiser(config.train),
         evaluate=evaluate,
-        report=figures.draw,
+        report=_report,
         ema=config.train.ema,
         precision=config.train.precision,
     )
@@ -107,3 +112,25 @@ def told_by(model: Any, config: Config, images: Any) -> tuple[Any, dict[str, Any
         return jax.vmap(model)(images), {}
     seen = answers(model, config.code, images)
     return seen.logits, {"spikes": jnp.mean(jnp.sum(seen.spikes, -1))}
+
+
+def _report(results: Results, report: Report) -> None:
+    shown = {}
+    for name, arm in results.arms.items():
+        config = cast(Config, arm.config)
+        weights = trained_model(ft.partial(model_of, config), arm.lane())
+        if not isinstance(weights, Weights):
+            continue
+        image = digits(config.train.precision)[1][0][0]
+        drawn = weights.drawn
+        shown[name] = figures.Shown(
+            config.code,
+            image,
+            jax.device_get(
+                jax.jit(course, static_argnums=1)(weights, config.code, image)
+            ),
+            None if drawn is None else np.asarray(drawn, float),
+            np.asarray(weights.delays(config.code), float),
+            np.asarray(weights.hidden),
+        )
+    figures.draw(results, report, shown)

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._by_kind import scaled
 from ._divided import divided_exp
 from ._stepping import exprel
 
@@ -146,9 +147,7 @@ class Exponential(_Direct):
 
     def flow(self, state, dt_ms):
         """Decay."""
-        left = jnp.exp(-dt_ms / self.decay_ms)
-        # By kind: XLA copies a product with a column of factors once more for `push`.
-        return jnp.stack([one * left[kind] for kind, one in enumerate(state)])
+        return scaled(state, jnp.exp(-dt_ms / self.decay_ms))
 
 
 class Opening(NamedTuple):

@@ -22,9 +22,10 @@ from ._contraction import Contraction, over_lanes
 from ._stored import Stored
 
 
-SENDERS = 64  # of a program
+SENDERS = 16, 64  # of a program; the second where there are many
+MANY = 2**16
 RECEIVERS = 128  # of a program
-WARPS = 1  # of such a program
+WARPS = 4  # of a program, at most
 WIDEST = 1024  # edges of a program at once
 FEW = 4  # events of a list that are sorted at once
 NONE = np.int32(2**31 - 1)  # past the last edge
@@ -90,6 +91,7 @@ class _Kernels:
         self.what, self.source, self.flat, self.mask = what, what.source, flat, mask
         self.lanes = math.prod(lane.size for lane in what.lanes)
         self.reach = math.prod(what.source.reach)
+        self.senders = SENDERS[what.source.senders > MANY]
         self.wide = max(32, min(pl.next_power_of_2(what.source.longest), WIDEST))
         self.chunks = pl.cdiv(what.source.longest, self.wide)
 
@@ -168,8 +170,8 @@ class _Kernels:
             named = dict(zip(names, refs, strict=False))
             kernel(named, self.beginnings(), *refs[len(names) + 1 :])
 
-        grid = self.pl.cdiv(self.source.senders, SENDERS), chunks, self.lanes
-        warps = min(self.wide // 32, 4)
+        grid = self.pl.cdiv(self.source.senders, self.senders), chunks, self.lanes
+        warps = min(self.wide // 32, WARPS)
         arrays = *self.flat.values(), start
         return self.call(body, grid, warps, arrays, (start, *others))
 
@@ -205,20 +207,20 @@ class _Kernels:
 
     def rows(self, refs, at, visit):
         """`visit(sender, begin, end)` for those of a program's senders that count."""
-        first, place = self.pl.program_id(0) * SENDERS, _upto(SENDERS)
+        first, place = self.pl.program_id(0) * self.senders, _upto(self.senders)
         there = first + place < self.source.senders
         mask = refs[self.mask].at[at[self.mask] + first + place]
         counts = there & (self.triton.load(mask, mask=there, other=0) != 0)
 
         def after(number):
-            return jnp.min(jnp.where(counts & (place > number), place, SENDERS))
+            return jnp.min(jnp.where(counts & (place > number), place, self.senders))
 
         def row(number):
             here = at["rows"] + first + number
             visit(first + number, refs["rows"][here], refs["rows"][here + 1])
             return after(number)
 
-        lax.while_loop(lambda number: number < SENDERS, row, after(-1))
+        lax.while_loop(lambda number: number < self.senders, row, after(-1))
 
     def product(self, refs, at, sender, edge, there):
         """Where receivers of edges are, and what the edges make of what is known."""

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._by_kind import summed
 from ._cell import Cell
-from ._drive import Drive, ohmic
+from ._drive import Drive
 from ._kinetics import Kinetics, of_kinds
 from ._synapse import Synapse
 
@@ -175,7 +176,5 @@ def through(
     Returns:
         The sum over kinds.
     """
-    total = Drive()
-    for kind in range(reversal_mv.shape[0]):
-        total = total + ohmic(conductance_ns[kind], reversal_mv[kind])
-    return total
+    total = summed(conductance_ns, jnp.ones_like(reversal_mv))
+    return Drive(summed(conductance_ns, reversal_mv), total)
