@@ -110,12 +110,13 @@ class Weights(eqx.Module):
         """
         if self.drawn is None:
             return jnp.ones_like(self.hidden)
+        drawn = self.drawn.astype(self.hidden.dtype)
         if self.shift is None:
-            return self.drawn.astype(self.hidden.dtype)
+            return drawn
         span = code.latest_ms - 1
-        part = (self.drawn - 1) / span
-        logit = jnp.log(part / (1 - part)).astype(self.shift.dtype)
-        return 1 + span * jax.nn.sigmoid(logit + FASTER * self.shift)
+        part = (drawn - 1) / span
+        logit = jnp.log(part / (1 - part)) + FASTER * self.shift
+        return 1 + span * jax.nn.sigmoid(logit)
 
 
 def network_of(weights: Weights, code: Code, image: Float[Array, " pixels"]) -> Network:

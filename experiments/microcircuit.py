@@ -67,7 +67,7 @@ def _connected(
     cells_scale: float, synapses_scale: float, dt_ms: float, seed: int
 ) -> tuple[Connectivity, jax.Array]:
     column = cortex.column(cells_scale, synapses_scale)
-    first = np.concatenate([[0], np.cumsum(column.cells)])
+    first = [0, *map(int, np.cumsum(column.cells))]
     blocks = []
     # Made at once also where a trace asks for it: it is the same in all of them.
     with jax.ensure_compile_time_eval():
@@ -88,7 +88,7 @@ def _connected(
                     edges, jnp.asarray(weights_pa, jnp.float32), first[since], first[to]
                 )
             )
-        return stacked(blocks, int(first[-1]), int(first[-1]))
+        return stacked(blocks, first[-1], first[-1])
 
 
 def network_of(config: Config) -> Network:

@@ -1,7 +1,6 @@
 """Spiking digits: pulses and delays in closed form, gradients by hand."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -72,7 +71,7 @@ def test_pulses_and_delays_between_steps(x64):
 
 
 def by_hand(weights, seen, labels):
-    """Equations of every step and their adjoints, voltages in units of the threshold."""
+    """Equations of every step and their adjoints; voltages in thresholds above rest."""
     w, r = np.asarray(weights.hidden), np.asarray(weights.readout)
     early, share, slope_of_shift = delays_of(weights)
     steps, kept, gone = CODE.steps, np.exp(-1 / TAU), np.exp(-1 / TAU_SYNAPSE)
@@ -124,7 +123,7 @@ def by_hand(weights, seen, labels):
 def test_the_network_and_its_gradient_by_hand(x64, delays):
     weights, seen, labels = weights_of(delays), images(), np.array([3, 7, 1])
 
-    @jax.jit
+    @eqx.filter_jit
     @eqx.filter_value_and_grad(has_aux=True)
     def ours(weights):
         found = answers(weights, CODE, jnp.asarray(seen))
@@ -147,7 +146,7 @@ def test_learning_begins_with_the_fixed_delays(x64):
     fixed = Weights(CELLS, "fixed", CODE, key=jr.key(2))
     learnt = Weights(CELLS, "learnt", CODE, key=jr.key(2))
     a, b = (answers(w, CODE, jnp.asarray(images())) for w in (fixed, learnt))
-    assert a.spikes.sum() > 10
+    assert a.spikes.sum() >= 10
     np.testing.assert_array_equal(a.spikes, b.spikes)
     np.testing.assert_allclose(a.logits, b.logits, rtol=1e-10)
     np.testing.assert_allclose(learnt.delays(CODE), fixed.drawn, rtol=1e-12)

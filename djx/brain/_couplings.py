@@ -31,7 +31,7 @@ def couplings(network: Network, rate_hz: float = 10.0) -> dict[str, Coupling]:
             sizes = _by_kind(projection, synapse.kinds, network.cells)
             for kind, (weights, fan_in) in enumerate(sizes):
                 one = coupling(
-                    weights,
+                    jnp.asarray(weights),
                     _of_kind(getattr(synapse, "reversal_mv", None), kind),
                     _decay_ms(synapse, projection, kind, network.dt_ms),
                     network.cell,
@@ -72,7 +72,9 @@ def _by_kind(projection: Projection, kinds: int, cells: int):
         yield from [(some, senders)] * kinds
         return
     kind = np.asarray(edges.targets) // max(cells, 1)
-    of_edges = np.broadcast_to(np.asarray(projection.of_edges(weights)), kind.shape)
+    of_edges = np.broadcast_to(
+        np.asarray(projection.of_edges(jnp.asarray(weights))), kind.shape
+    )
     for number in range(kinds):
         own = kind == number
         yield of_edges[own], own.sum() / max(cells, 1)

@@ -10,6 +10,7 @@ from jax.sharding import Mesh, PartitionSpec as P
 from jaxtyping import Array
 
 from ._blocks import split
+from ._connectivity import Connectivity
 from ._network import Network, NetworkState
 from ._projection import Projection, Sent
 from ._run import run
@@ -156,6 +157,10 @@ def divided(network: Network, parts: int, axis: str = "cells") -> Divided:
             raise ValueError(
                 f"projections[{name!r}]: only that of a whole network can learn"
             )
+        if not isinstance(projection.connectivity, Connectivity):
+            raise ValueError(
+                f"projections[{name!r}]: only edges that are stored can be divided"
+            )
         of_edges[name], projections[name] = _in_parts(
             projection, parts, network.synapses[projection.onto].kinds
         )
@@ -173,7 +178,7 @@ def _in_parts(projection: Projection, parts: int, kinds: int):
     """What belongs to edges, by part; and the first part's projection."""
     weights = jnp.asarray(projection.weights)
     kind = projection.connectivity.kind_of(weights.shape, projection.weights_per)
-    found = split(projection.connectivity, parts, kinds)
+    found = split(projection.connectivity, parts, kinds)  # pyright: ignore
     arrays = {"targets": found.connectivity.targets, "rows": found.connectivity.rows}
     if found.connectivity.delays is not None:
         arrays["delays"] = found.connectivity.delays

@@ -148,8 +148,9 @@ class Network(eqx.Module):
             inputs[name], value = given.sample(
                 state.inputs[name], state.step, state.seed, self.numbers
             )
-            if getattr(given, "onto", None) is not None:
-                arrivals[name] = given.onto, value
+            onto = getattr(given, "onto", None)
+            if onto is not None:
+                arrivals[name] = onto, value
             elif any(p.source == name for p in self.projections.values()):
                 outside[name] = value
             else:

@@ -99,27 +99,32 @@ class _Kernels:
         """Terms that are added to receivers at once."""
 
         def visit(refs, at, sender, edge, there, out):
-            target, term = self.product(refs, at, sender, edge, there)
-            self.atomic("add", out, at["result"] + target, term, there)
+            place = self.place(refs, at, edge, there)
+            term = self.product(refs, at, sender, edge, there, place)
+            self.atomic("add", out, at["result"] + place, term, there)
 
         return self.over_events(visit, start)[0]
 
     def in_order(self, start):
-        """Events into lists, and what they come to."""
+        """Events into lists of receivers, and what they come to."""
         events = jax.ShapeDtypeStruct((self.lanes * self.source.edges,), jnp.int32)
         terms = jax.ShapeDtypeStruct(events.shape, start.dtype)
 
         def visit(refs, at, sender, edge, there, heads, following, terms):
-            target, term = self.product(refs, at, sender, edge, there)
-            before = self.atomic("xchg", heads, at["result"] + target, edge, there)
+            receiver = self.of_edges("targets", refs, at, edge, there)
+            term = self.product(refs, at, sender, edge, there, None)
+            before = self.atomic("xchg", heads, at["list"] + receiver, edge, there)
             place = at["event"] + edge
             self.triton.store(following.at[place], before, mask=there)
             self.triton.store(terms.at[place], term, mask=there)
 
-        heads = varying_alike(jnp.full_like(start, -1, jnp.int32), start)
+        heads = jnp.full(self.lanes * self.source.receivers, -1, jnp.int32)
+        heads = varying_alike(heads, start)
         lists = self.over_events(visit, heads, events, terms)
-        grid = self.pl.cdiv(self.reach, RECEIVERS), self.lanes
-        return self.call(self.sums, grid, WARPS, (*lists, start), (start,))[0]
+        lists = dict(zip(("heads", "following", "terms"), lists, strict=True))
+        late = {n: self.flat[n] for n in ("delays", "step") if n in self.flat}
+        grid = self.pl.cdiv(self.source.receivers, RECEIVERS), 1
+        return self.call(self.sums, grid, WARPS, {**lists, **late}, start)[0]
 
     def row_by_row(self, start):
         """A number for every sender, or for every edge."""
@@ -130,7 +135,8 @@ class _Kernels:
                 def some(number, total):
                     edge = begin + number * self.wide + _upto(self.wide)
                     there = edge < end
-                    _, term = self.product(refs, at, sender, edge, there)
+                    place = self.place(refs, at, edge, there)
+                    term = self.product(refs, at, sender, edge, there, place)
                     if by_senders:
                         return total + jnp.where(there, term, 0)
                     self.triton.store(out.at[at["result"] + edge], term, mask=there)
@@ -163,37 +169,42 @@ class _Kernels:
         return self.over_senders(kernel, self.chunks, start, *others)
 
     def over_senders(self, kernel, chunks, start, *others):
-        """Calls a kernel with arrays by name, where a lane's begin, and the results."""
-        names = list(self.flat)
+        """Calls a kernel whose programs have some senders each."""
+        grid = self.pl.cdiv(self.source.senders, self.senders), chunks
+        warps = min(self.wide // 32, WARPS)
+        return self.call(kernel, grid, warps, self.flat, start, *others)
+
+    def call(self, kernel, grid, warps, named, start, *others):
+        """Calls it with arrays by name, where a lane's begin, and the results.
+
+        What the first result starts from is the last of the arrays.
+        """
 
         def body(*refs):
-            named = dict(zip(names, refs, strict=False))
-            kernel(named, self.beginnings(), *refs[len(names) + 1 :])
+            by_name = dict(zip(named, refs, strict=False))
+            kernel(by_name, self.beginnings(), *refs[len(named) + 1 :])
 
-        grid = self.pl.cdiv(self.source.senders, self.senders), chunks, self.lanes
-        warps = min(self.wide // 32, WARPS)
-        arrays = *self.flat.values(), start
-        return self.call(body, grid, warps, arrays, (start, *others))
-
-    def call(self, kernel, grid, warps, arrays, results):
-        """The last array becomes the first result."""
-        known = {"manual_axis_type": jax.typeof(arrays[-1]).mat}  # of `shard_map`
+        known = {"manual_axis_type": jax.typeof(start).mat}  # of `shard_map`
+        results = [
+            jax.ShapeDtypeStruct(a.shape, a.dtype, **known) for a in (start, *others)
+        ]
         return self.pl.pallas_call(
-            kernel,
-            out_shape=[
-                jax.ShapeDtypeStruct(r.shape, r.dtype, **known) for r in results
-            ],
-            grid=grid,
-            input_output_aliases={len(arrays) - 1: 0},
+            body,
+            out_shape=results,
+            grid=(*grid, self.lanes),
+            input_output_aliases={len(named): 0},
             compiler_params=self.triton.CompilerParams(num_warps=warps, num_stages=1),
             interpret=self.interpret,
-        )(*arrays)
+        )(*named.values(), start)
 
     def beginnings(self):
-        """Where the lane of a program begins in each array, and among events."""
+        """Where the lane of a program begins: its lists and events, in each array."""
         lane, places = self.pl.program_id(2), []
-        at = {"event": lane * self.source.edges}
-        at["result"] = lane * math.prod(self.what.shape)
+        at = {
+            "list": lane * self.source.receivers,
+            "event": lane * self.source.edges,
+            "result": lane * math.prod(self.what.shape),
+        }
         for axis in reversed(self.what.lanes):
             places.append((axis, lane % axis.size))
             lane = lane // axis.size
@@ -222,27 +233,37 @@ class _Kernels:
 
         lax.while_loop(lambda number: number < self.senders, row, after(-1))
 
-    def product(self, refs, at, sender, edge, there):
-        """Where receivers of edges are, and what the edges make of what is known."""
+    def of_edges(self, name, refs, at, edge, there):
+        """Numbers of edges; for those that are not there, one that is none's."""
+        other = self.source.receivers if name == "targets" else 0
+        ref = refs[name].at[at[name] + edge]
+        return self.triton.load(ref, mask=there, other=other)
 
-        def of_edges(name, other):
-            ref = refs[name].at[at[name] + edge]
-            return self.triton.load(ref, mask=there, other=other)
+    def place(self, refs, at, edge, there):
+        """Where the receivers of edges are, in a flat array."""
+        receiver = self.of_edges("targets", refs, at, edge, there)
+        if self.source.depth is None:
+            return receiver
+        row = self.row(refs, at, edge, there)
+        return jnp.where(there, row * self.source.receivers + receiver, self.reach)
 
-        target = of_edges("targets", self.reach)
-        if self.source.depth is not None:
-            row = (refs["step"][at["step"]] + of_edges("delays", 0)) % self.source.depth
-            target = jnp.where(there, row * self.source.receivers + target, self.reach)
+    def row(self, refs, at, edge, there):
+        """Of the ring, in which edges arrive."""
+        late = self.of_edges("delays", refs, at, edge, there)
+        return (refs["step"][at["step"]] + late) % self.source.depth
+
+    def product(self, refs, at, sender, edge, there, place):
+        """What edges make of what is known."""
         factors = self.what.factors
         term = jnp.ones(self.wide, refs[factors[0]].dtype)
         if "senders" in factors:
             term = term * refs["senders"][at["senders"] + sender]
         if "receivers" in factors:
-            ref = refs["receivers"].at[at["receivers"] + target]
+            ref = refs["receivers"].at[at["receivers"] + place]
             term = term * self.triton.load(ref, mask=there, other=0)
         if "weights" in factors:
-            term = term * of_edges("weights", 0)
-        return target, term
+            term = term * self.of_edges("weights", refs, at, edge, there)
+        return term
 
     def atomic(self, kind, ref, place, new, there):
         """Adds or exchanges numbers one after the other; what was there before."""
@@ -259,21 +280,21 @@ class _Kernels:
 
         return lax.fori_loop(0, self.wide, one, new)
 
-    def sums(self, heads, following, terms, start, out):
+    def sums(self, refs, at, out):
         """Adds lists' terms: the few that come first, the next few, and so on."""
-        load, lane = self.triton.load, self.pl.program_id(1)
+        load, store = self.triton.load, self.triton.store
         receiver = self.pl.program_id(0) * RECEIVERS + _upto(RECEIVERS)
-        place, events = lane * self.reach + receiver, lane * self.source.edges
-        head = load(heads.at[place], mask=receiver < self.reach, other=-1)
-        hit = head >= 0
+        there = receiver < self.source.receivers
+        head = load(refs["heads"].at[at["list"] + receiver], mask=there, other=-1)
+        at_once = self.source.depth is None  # every list has one place
 
         def walk(last, state):
             """One step along every list: puts what it finds among the first."""
             event, few, _ = state
-            there = event >= 0
+            there, place = event >= 0, at["event"] + event
             new = (
                 jnp.where(there & (event > last), event, NONE),
-                load(terms.at[events + event], mask=there, other=0),
+                load(refs["terms"].at[place], mask=there, other=0),
             )
             first = []
             for old in few:
@@ -281,7 +302,7 @@ class _Kernels:
                 pairs = list(zip(new, old, strict=True))
                 first.append(tuple(jnp.where(less, a, b) for a, b in pairs))
                 new = tuple(jnp.where(less, b, a) for a, b in pairs)
-            event = load(following.at[events + event], mask=there, other=-1)
+            event = load(refs["following"].at[place], mask=there, other=-1)
             return event, tuple(first), jnp.max(event)
 
         def add(state):
@@ -292,14 +313,25 @@ class _Kernels:
             step = ft.partial(walk, last)
             _, few, _ = lax.while_loop(lambda state: state[2] >= 0, step, state)
             for event, term in few:
-                total = jnp.where(event < NONE, total + term, total)
+                there = event < NONE
+                if at_once:
+                    total = jnp.where(there, total + term, total)
+                    continue
+                row = self.row(refs, at, event, there)
+                ref = out.at[at["result"] + row * self.source.receivers + receiver]
+                store(ref, load(ref, mask=there, other=0) + term, mask=there)
             last = few[-1][0]
             return last, total, jnp.min(last)
 
+        hit = head >= 0
         last = jnp.where(hit, np.int32(-1), NONE)
-        state = last, load(start.at[place], mask=hit, other=0), jnp.min(last)
+        total = jnp.zeros(RECEIVERS, out.dtype)
+        if at_once:
+            total = load(out.at[at["result"] + receiver], mask=hit, other=0)
+        state = last, total, jnp.min(last)
         _, total, _ = lax.while_loop(lambda state: state[2] < NONE, add, state)
-        self.triton.store(out.at[place], total, mask=hit)
+        if at_once:
+            store(out.at[at["result"] + receiver], total, mask=hit)
 
 
 def _upto(count):

@@ -104,7 +104,8 @@ class Projection(eqx.Module):
         """
         senders, under_way = self.connectivity.senders, None
         if self.late:
-            depth, receivers = self.connectivity.latest + 1, self.connectivity.receivers
+            depth = self.connectivity.latest + 1  # pyright: ignore
+            receivers = self.connectivity.receivers
             under_way = jnp.zeros((depth, receivers // max(cells, 1), cells), dtype)
         elif self.delay > 1:
             some = self.delay - 1, senders
@@ -121,7 +122,7 @@ class Projection(eqx.Module):
         """Weights of senders as weights of edges; others as they are."""
         weights = jnp.asarray(weights)
         if self.connectivity.kind_of(weights.shape, self.weights_per) == "sender":
-            return weights[self.connectivity.sender_of_edges()]
+            return weights[self.connectivity.sender_of_edges()]  # pyright: ignore
         return weights
 
     def step(
@@ -179,7 +180,7 @@ class Projection(eqx.Module):
                 inlet.shape
             )
         given = self.connectivity, spikes, weights, sent.active, per
-        if self.late:
+        if self.late and under_way is not None:
             # Rows are set and read by themselves, for else XLA copies the ring.
             depth = under_way.shape[0]
             ring = under_way.reshape(depth, -1)

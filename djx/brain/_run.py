@@ -74,7 +74,7 @@ def run(
 
 def _checkpointed(one, carry, each, steps: int, segment: int | None):
     """A scan whose gradient keeps a state a segment, and those of one segment."""
-    segment = max(1, min(segment or math.isqrt(max(steps - 1, 0)) + 1, max(steps, 1)))
+    segment = max(1, min(segment or _near_root(steps), max(steps, 1)))
 
     def scanned(carry, xs, length):
         return jax.lax.scan(one, carry, xs, length=length)[0]
@@ -91,6 +91,14 @@ def _checkpointed(one, carry, each, steps: int, segment: int | None):
     carry = jax.lax.scan(of_segment, carry, head, length=whole)[0]
     tail = jax.tree.map(lambda x: x[kept:], each)
     return scanned(carry, tail, rest) if rest else carry
+
+
+def _near_root(steps: int) -> int:
+    """A divisor, if there is one near the square root: no second loop is compiled."""
+    root = max(1.0, steps**0.5)
+    near = [n for n in range(int(root / 1.5), int(root * 1.5) + 2) if n > 0]
+    whole = [n for n in near if steps % n == 0]
+    return min(whole, key=lambda n: abs(n - root)) if whole else math.ceil(root)
 
 
 def _is_monitor(node: Any) -> bool:
