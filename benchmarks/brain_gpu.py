@@ -8,7 +8,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from hashlib import sha256
-from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -313,15 +313,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=PARTS, help="some parts")
     args = parser.parse_args()
     environment, turns = record.stamp(), 2 if args.quick else args.turns
-    groups, bars = [], []
-    for name in args.only or (["small"] if args.quick else PARTS):
-        say(f"brain_gpu: {name}")
-        own, own_bars = PARTS[name](turns)
-        groups += own
-        bars += own_bars
     import jax
 
     device = jax.devices()[0].device_kind
+    groups: list[dict[str, Any]] = []
+    bars: list[dict[str, Any]] = []
     whole = {
         "race": "-".join(["brain_gpu", *(args.only or [])]),
         "title": f"The COBA network on one {device}",
@@ -329,10 +325,15 @@ def main() -> None:
         "bars": bars,
         "groups": groups,
     }
+    for name in args.only or (["small"] if args.quick else PARTS):
+        say(f"brain_gpu: {name}")
+        own, own_bars = PARTS[name](turns)
+        groups += own
+        bars += own_bars
+        if not args.quick:
+            say(str(record.write(whole)))  # what there is, should time run out
     if args.quick:
         print(record.markdown(whole, "a trial, not kept"))
-    else:
-        print(record.write(whole).relative_to(Path.cwd()).as_posix())
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def _curves(results: Results) -> Any:
             label = name if index == 0 else None
             step = np.asarray(series.train["step"])
             some = min(WINDOW, len(step))
-            values = np.asarray(series.train["cross_entropy"])
+            values = np.asarray(series.train["loss"])
             smooth = np.convolve(values, np.ones(some) / some, "valid")
             left.semilogy(step[some - 1 :], smooth, label=label, **style)
             error = 100 * (1 - np.asarray(series.evaluated["accuracy"]))

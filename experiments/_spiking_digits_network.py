@@ -32,7 +32,9 @@ DT_MS = 1.0
 PIXELS, CLASSES = 64, 10
 TAU_MS, TAU_SYNAPSE_MS = 10.0, 5.0
 PEAK = 0.25  # of a pulse's effect on the voltage, had it lasted, with these two
-FASTER = 4.0  # than weights delays are learned (by 100, in its units, in the source)
+# Delays are learned faster than weights. In the middle of their range they move by 24
+# steps where a weight changes by 1; in the source, of 25 steps as well, by 100.
+FASTER = 4.0
 Length = Annotated[int, Field(gt=0)]
 
 

@@ -114,6 +114,9 @@ def told_by(model: Any, config: Config, images: Any) -> tuple[Any, dict[str, Any
     return seen.logits, {"spikes": jnp.mean(jnp.sum(seen.spikes, -1))}
 
 
+_course = jax.jit(course, static_argnums=1)
+
+
 def _report(results: Results, report: Report) -> None:
     shown = {}
     for name, arm in results.arms.items():
@@ -126,9 +129,7 @@ def _report(results: Results, report: Report) -> None:
         shown[name] = figures.Shown(
             config.code,
             image,
-            jax.device_get(
-                jax.jit(course, static_argnums=1)(weights, config.code, image)
-            ),
+            jax.device_get(_course(weights, config.code, image)),
             None if drawn is None else np.asarray(drawn, float),
             np.asarray(weights.delays(config.code), float),
             np.asarray(weights.hidden),

@@ -106,8 +106,11 @@ def onto_receptors(
     senders, receivers = connectivity.senders, connectivity.receivers
     if kind.shape != (senders,) or np.any((kind < 0) | (kind >= kinds)):
         raise ValueError(f"kind: {senders} numbers from 0 to {kinds - 1}")
-    targets = np.asarray(connectivity.targets)
-    targets = targets + kind[_senders(connectivity)] * receivers
+    if kinds * receivers >= 2**31:
+        raise ValueError(f"kinds={kinds}: of {receivers} receivers, more than 2^31")
+    # In 32 bits: nothing else of a large network takes as much memory.
+    targets = np.repeat((kind * receivers).astype(np.int32), np.diff(connectivity.rows))
+    targets += np.asarray(connectivity.targets)
     return dataclasses.replace(
         connectivity,
         targets=jnp.asarray(targets, jnp.int32),

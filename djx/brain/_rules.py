@@ -132,11 +132,14 @@ def fixed_probability(
         ValueError: where the probability is none.
     """
     found = [
-        (targets[there], there.sum(1))
+        (targets[there].astype(np.int32), there.sum(1))
         for _, targets, there in chances(senders, receivers, probability, seed)
     ]
-    lists, degrees = zip(*found, strict=True)
-    return of_rows(np.concatenate(lists), np.concatenate(degrees), receivers)
+    lists, degrees = map(list, zip(*found, strict=True))
+    del found
+    targets, degrees = np.concatenate(lists), np.concatenate(degrees)
+    del lists  # of large networks, as large as what is made of them
+    return of_rows(targets, degrees, receivers)
 
 
 def chances(senders: int, receivers: int, probability: float, seed: int):

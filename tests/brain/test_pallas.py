@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from djx.brain import _pallas
+from djx.brain import _pallas, _pallas_kernels
 from djx.brain._connectivity import from_edges
 from djx.brain._procedural import Procedural
 from djx.brain._push import push
@@ -21,7 +21,9 @@ ON_GPU = jax.default_backend() == "gpu"
 def _interpreted(monkeypatch):
     contract = ft.partial(_pallas.contract, interpret=not ON_GPU)
     monkeypatch.setattr(_pallas, "contract", contract)
-    monkeypatch.setattr(_pallas, "WIDEST", 32)  # so that rows take several turns
+    monkeypatch.setattr(
+        _pallas_kernels, "WIDEST", 32
+    )  # so that rows take several turns
 
 
 def some_edges(delayed=False):
