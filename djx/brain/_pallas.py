@@ -3,6 +3,7 @@
 import functools as ft
 import math
 
+import jax
 import jax.extend as jex
 from jax.interpreters import mlir
 from jaxtyping import Array
@@ -73,9 +74,23 @@ def _refused(*arrays, what, ordered):
     )
 
 
+_kernels = mlir.lower_fun(_computed, multiple_results=False)
+
+
+def _for_nvidia(context, *arrays, **options):
+    # JAX 0.11 asks which GPU there is, refuses names that it does not know, and any
+    # where there is none; it wants to know about floats of 8 bits, of which none is
+    # here. So all have a name that it knows, but those of a mesh, which is what it is.
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        known = jax.sharding.AbstractDevice("NVIDIA H100", None, "gpu")
+        mesh = mesh.update(abstract_device=known)
+    with jax.sharding.use_abstract_mesh(mesh):
+        return _kernels(context, *arrays, **options)
+
+
 contract_p = jex.core.Primitive("djx_brain_pallas")
 contract_p.def_abstract_eval(lambda start, *arrays, what, ordered: start)
 mlir.register_lowering(contract_p, mlir.lower_fun(_refused, multiple_results=False))
-_lowering = mlir.lower_fun(_computed, multiple_results=False)
-for _platform in ("cuda", "rocm"):
-    mlir.register_lowering(contract_p, _lowering, platform=_platform)
+mlir.register_lowering(contract_p, _for_nvidia, platform="cuda")
+mlir.register_lowering(contract_p, _kernels, platform="rocm")
