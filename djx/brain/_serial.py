@@ -25,8 +25,8 @@ def contract(what: Contraction, given: dict[str, Array]) -> Array:
     Returns:
         The result.
     """
-    name = "mask" if what.by == "senders" else "senders"
-    words = _words(given[name] != 0)
+    who = "mask" if what.by == "senders" else "senders"
+    words = _words(given[who] != 0)
     one = {"receivers": _by_receivers, "senders": _by_senders, "weights": _by_weights}
     axes = {name: what.axes_of(name) for name in (*what.names, "result")}
 
@@ -44,7 +44,7 @@ def contract(what: Contraction, given: dict[str, Array]) -> Array:
                 sender = number * BLOCK + place
                 return word & (word - 1), one[what.by](what, given, at, sender, out)
 
-            state = taken(words, (*at[name], number)), out
+            state = taken(words, (*at[who], number)), out
             return lax.while_loop(lambda s: s[0] != 0, bit, state)[1]
 
         return times(0, words.shape[-1], block, out)
