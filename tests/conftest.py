@@ -19,11 +19,11 @@ import pytest  # noqa: E402
 from jax._src import compiler  # noqa: E402
 
 
-# What these folders test is mathematics, within tolerances: their programs are compiled
+# What this folder tests is mathematics, within tolerances: its programs are compiled
 # with few optimisations, in a third of the time. Tests of what users get (bits, memory,
 # the text of a program) are compiled as users compile, and so are all other folders:
 # DJX_TEST_QUICK= (empty) compiles everything so.
-_QUICK = os.environ.get("DJX_TEST_QUICK", "diffeq dsp implicit nn").split()
+_QUICK = os.environ.get("DJX_TEST_QUICK", "diffeq").split()
 _EXACT = re.compile(r"array_equal|tobytes|\bbits\b|memory_analysis|as_text|as_shipped")
 _FEW_OPTIMISATIONS = [
     ("xla_backend_optimization_level", 0),
