@@ -19,12 +19,13 @@ def arm(name="drive", *overrides):
 
 def test_a_fifth_inhibits_and_everyone_has_eighty_inputs():
     network = network_of(arm())
-    edges, cells = network.connectivity, 4000
+    projection = network.projections["edges"]
+    edges, cells = projection.connectivity, 4000
     targets, senders = np.asarray(edges.targets), np.asarray(edges.sender_of_edges())
     np.testing.assert_array_equal(targets >= cells, senders >= 3200)
     inputs = np.bincount(targets % cells, minlength=cells)
     assert abs(inputs.mean() - 80) < 5 * np.sqrt(80 / cells)
-    np.testing.assert_array_equal(np.unique(network.weights_ns), [6, 67])
+    np.testing.assert_array_equal(np.unique(projection.weights), [6, 67])
 
 
 def test_voltages_and_conductances_at_first():
@@ -36,7 +37,8 @@ def test_voltages_and_conductances_at_first():
         v_mv = state.cells.v_mv
         assert abs(jnp.mean(v_mv) - mean) < 5 * spread / np.sqrt(4000)
         assert abs(jnp.std(v_mv) / spread - 1) < 0.1
-        assert (jnp.std(state.conductance_ns) > 0) == ("brette" in override)
+        open_ns = state.synapses["receptors"]
+        assert (jnp.std(open_ns) > 0) == ("brette" in override)
 
 
 def test_a_block_is_as_many_steps_as_it_lasts():
