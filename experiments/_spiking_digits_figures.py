@@ -43,8 +43,8 @@ def draw(results: Results, report: Report, shown: dict[str, Shown]) -> None:
     _table(results, report)
     report.figure(
         _curves(results),
-        f"Cross entropy in training (mean of {WINDOW} iterations) and errors in the "
-        "test, of each seed.",
+        f"Cross entropy in training (mean of seeds and {WINDOW} iterations) and errors "
+        "in the test (mean of seeds and their standard deviation).",
     )
     most = max(one.hidden.shape[1] for one in shown.values())
     large = {n: one for n, one in shown.items() if one.hidden.shape[1] == most}
@@ -85,21 +85,21 @@ def _table(results: Results, report: Report) -> None:
 def _curves(results: Results) -> Any:
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for colour, (name, arm) in enumerate(results.arms.items()):
-        for index, series in enumerate(arm.series.values()):
-            style = {"color": f"C{colour}", "lw": 1, "alpha": 0.8}
-            label = name if index == 0 else None
-            step = np.asarray(series.train["step"])
-            some = min(WINDOW, len(step))
-            values = np.asarray(series.train["loss"])
-            smooth = np.convolve(values, np.ones(some) / some, "valid")
-            left.semilogy(step[some - 1 :], smooth, label=label, **style)
-            error = 100 * (1 - np.asarray(series.evaluated["accuracy"]))
-            right.semilogy(series.evaluated["step"], error, "o-", ms=3, **style)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    for name, arm in results.arms.items():
+        series = list(arm.series.values())
+        step = np.asarray(series[0].train["step"])
+        some = min(WINDOW, len(step))
+        entropy = np.mean([one.train["loss"] for one in series], 0)
+        smooth = np.convolve(entropy, np.ones(some) / some, "valid")
+        left.semilogy(step[some - 1 :], smooth, lw=1)
+        step = np.asarray(series[0].evaluated["step"])
+        errors = 100 * (1 - np.asarray([s.evaluated["accuracy"] for s in series]))
+        mean, spread = errors.mean(0), errors.std(0)
+        right.errorbar(step, mean, spread, fmt="o-", ms=3, lw=1, label=name)
     left.set(xlabel="iteration", ylabel="cross entropy, training")
-    right.set(xlabel="iteration", ylabel="errors in the test, %")
-    left.legend(frameon=False, fontsize="small")
+    right.set(xlabel="iteration", ylabel="errors in the test, %", yscale="log")
+    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     return figure
 
 
