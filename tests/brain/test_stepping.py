@@ -139,10 +139,10 @@ def test_growth_beyond_float32_stays_finite():
     assert after(-1e7) == pytest.approx(0, abs=1e-6)
 
 
-def test_a_step_of_lif_is_one_exponential_and_one_quotient():
+def test_a_step_of_lif_is_one_quotient():
     cell = LIF()
     drive = Drive(jnp.ones(4000), jnp.ones(4000))
     compiled = jax.jit(lambda s, d: cell.step(s, d, 0.1)).lower(cell.init(4000), drive)
     text = compiled.compile().as_text()
-    for operation in ("exponential", "divide"):
-        assert len(re.findall(rf" {operation}\(", text)) == 1
+    for operation, often in (("exponential", 0), ("divide", 1)):
+        assert len(re.findall(rf" {operation}\(", text)) == often
