@@ -128,7 +128,7 @@ class Cell(eqx.Module):
         Returns:
             The state at the step's end, with a step less of refractoriness.
         """
-        left = jnp.round(state.refractory_ms * (1 / dt_ms))
+        left = whole_steps(state.refractory_ms, dt_ms)
         held = None
         if self.holds_voltage:
             held = jax.tree.map(lambda _: None, state)._replace(v_mv=left > 0)
@@ -148,7 +148,7 @@ class Cell(eqx.Module):
         Returns:
             Whole numbers.
         """
-        return jnp.maximum(left - 1, 0)
+        return one_less(left)
 
     def step(
         self,
@@ -171,6 +171,18 @@ class Cell(eqx.Module):
         state = self.integrate(state, drive, dt_ms, method)
         spiked = self.spiked(state)
         return self.reset(state, spiked), spiked
+
+
+def whole_steps(
+    left_ms: Float[Array, "..."], dt_ms: Float[Array, ""] | float
+) -> Float[Array, "..."]:
+    """A time in steps, to the nearest whole number."""
+    return jnp.round(left_ms * (1 / dt_ms))
+
+
+def one_less(left: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Steps that are left after one more."""
+    return jnp.maximum(left - 1, 0)
 
 
 def term(cell: Cell, drive_of_t: Callable[[Any], Drive]):

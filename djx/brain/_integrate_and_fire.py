@@ -12,7 +12,7 @@ from ._cell import Cell, everywhere, Parameter
 MOST_EXPONENT = 20.0  # a spike rises by 5e8 slope factors a membrane time there
 
 
-class _Resetting(Cell):
+class Resetting(Cell):
     """Fires at a voltage and starts again from another."""
 
     threshold_mv: eqx.AbstractVar[Parameter]
@@ -37,7 +37,7 @@ class MembraneState(NamedTuple):
     refractory_ms: Float[Array, "..."] | None
 
 
-class LIF(_Resetting):
+class LIF(Resetting):
     """Leaky integrate-and-fire: C v' = g_L (E_L - v) + I.
 
     The drive decides whether its input is currents or conductances. Defaults are those
@@ -66,7 +66,7 @@ class LIF(_Resetting):
         return MembraneState((leak_pa + drive.at(state.v_mv)) / self.c_pf, None)
 
 
-class ExpIF(_Resetting):
+class ExpIF(Resetting):
     """Exponential integrate-and-fire, whose spikes set off by themselves.
 
     C v' = g_L (E_L - v) + g_L D exp((v - V_T) / D) + I. The exponent is cut at 20, that
@@ -110,7 +110,7 @@ class AdExState(NamedTuple):
     refractory_ms: Float[Array, "..."] | None
 
 
-class AdEx(_Resetting):
+class AdEx(Resetting):
     """Adaptive exponential integrate-and-fire (Brette & Gerstner 2005).
 
     C v' = g_L (E_L - v) + g_L D exp((v - V_T) / D) - w + I, tau_w w' = a (v - E_L) - w;
@@ -174,7 +174,7 @@ class IzhikevichState(NamedTuple):
     refractory_ms: Float[Array, "..."] | None
 
 
-class Izhikevich(_Resetting):
+class Izhikevich(Resetting):
     """Izhikevich's simple model (2003).
 
     v' = 0.04 v^2 + 5 v + 140 - u + I, u' = a (b v - u); a spike adds d to u. The

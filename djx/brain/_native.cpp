@@ -4,6 +4,7 @@
 // with an addition: both give the same bits.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -193,6 +194,84 @@ void contract(By by, const Source& source, const Values<T>& v) {
   }
 }
 
+// ---- how a step ends (see _step_end.py) -----------------------------------------
+
+// Several versions of a function, of which the machine takes its best.
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define DJX_FOR_MACHINES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define DJX_FOR_MACHINES
+#endif
+
+template <typename T>
+struct Cells {
+  int64_t count, kinds;
+  T *v, *left, *inlet;
+  uint8_t* spiked;
+  const T *threshold, *reset, *lasts, *kept;
+  bool own;  // whether each cell has its own threshold, reset and refractory time
+  T steps_a_ms, dt_ms;
+};
+
+template <bool kOwn, typename T>
+__attribute__((always_inline)) inline void settle_all(const Cells<T>& c) {
+  // By themselves: what the loop writes cannot change them.
+  const int64_t count = c.count;
+  const T steps_a_ms = c.steps_a_ms, dt_ms = c.dt_ms;
+  T* __restrict v = c.v;
+  T* __restrict left = c.left;
+  uint8_t* __restrict spiked = c.spiked;
+  const T* __restrict thresholds = c.threshold;
+  const T* __restrict resets = c.reset;
+  const T* __restrict all_last = c.lasts;
+  const T all[] = {*thresholds, *resets, *all_last};
+  for (int64_t i = 0; i < count; ++i) {
+    const T threshold = kOwn ? thresholds[i] : all[0];
+    const T reset = kOwn ? resets[i] : all[1], lasts = kOwn ? all_last[i] : all[2];
+    const T steps = std::rint(left[i] * steps_a_ms) - 1;
+    const T waits = (steps < 0 ? 0 : steps) * dt_ms;
+    const bool fires = (v[i] - threshold >= 0) & (waits <= 0);
+    v[i] = fires ? reset : v[i];
+    left[i] = fires ? lasts : waits;
+    spiked[i] = fires;
+  }
+}
+
+template <typename T>
+__attribute__((always_inline)) inline void settle(const Cells<T>& c) {
+  if (c.own) {
+    settle_all<true>(c);
+  } else {
+    settle_all<false>(c);
+  }
+  for (int64_t kind = 0; kind < c.kinds; ++kind) {
+    T* const inlet = c.inlet + kind * c.count;
+    const T kept = c.kept[kind];
+    for (int64_t i = 0; i < c.count; ++i) inlet[i] *= kept;
+  }
+}
+
+DJX_FOR_MACHINES void settled(const Cells<float>& c) { settle(c); }
+DJX_FOR_MACHINES void settled(const Cells<double>& c) { settle(c); }
+
+enum Weights : int64_t { kOne, kOfSenders, kOfEdges };
+
+template <typename T>
+void end_step(const Cells<T>& cells, const Stored<false>& source, Weights of,
+              const T* weights) {
+  if (!cells.count) return;
+  settled(cells);
+  const auto soon = [&](int64_t i) { source.prefetch(i); };
+  each(cells.spiked, cells.count, soon, [&](int64_t i) {
+    if (of == kOfEdges) {
+      source.row(i, [&](int64_t e, int64_t to) { cells.inlet[to] += weights[e]; });
+    } else {
+      const T x = weights[of == kOne ? 0 : i];
+      source.row(i, [&](int64_t, int64_t to) { cells.inlet[to] += x; });
+    }
+  });
+}
+
 // ---- lanes ----------------------------------------------------------------------
 
 // Calls with where each operand of a lane begins. `axes`, outermost first, are told
@@ -314,6 +393,57 @@ ffi::Error drawn(ffi::AnyBuffer into, ffi::AnyBuffer senders, ffi::AnyBuffer wei
   });
 }
 
+// Where a result is, which begins as an argument that XLA may have put elsewhere.
+template <typename T>
+T* begun(const ffi::AnyBuffer& argument, ffi::Result<ffi::AnyBuffer>& result) {
+  void* const to = result->untyped_data();
+  if (to != argument.untyped_data()) {
+    std::memcpy(to, argument.untyped_data(), result->size_bytes());
+  }
+  return static_cast<T*>(to);
+}
+
+ffi::Error step_end(ffi::AnyBuffer v, ffi::AnyBuffer left, ffi::AnyBuffer inlet,
+                    ffi::AnyBuffer threshold, ffi::AnyBuffer reset,
+                    ffi::AnyBuffer lasts, ffi::AnyBuffer kept, ffi::AnyBuffer weights,
+                    ffi::AnyBuffer rows, ffi::AnyBuffer targets,
+                    ffi::Result<ffi::AnyBuffer> v_to,
+                    ffi::Result<ffi::AnyBuffer> left_to,
+                    ffi::Result<ffi::AnyBuffer> inlet_to,
+                    ffi::Result<ffi::AnyBuffer> spiked, double steps_a_ms,
+                    double dt_ms, int64_t of) {
+  const int64_t count = v.element_count(), reach = inlet.element_count();
+  const Stored<false> source{from<int32_t>(rows, 0),
+                             from<int32_t>(targets, 0),
+                             nullptr,
+                             count,
+                             reach,
+                             static_cast<int64_t>(targets.element_count()),
+                             0,
+                             0};
+  const auto run = [&](auto zero) {
+    using T = decltype(zero);
+    const Cells<T> cells{count,
+                         static_cast<int64_t>(kept.element_count()),
+                         begun<T>(v, v_to),
+                         begun<T>(left, left_to),
+                         begun<T>(inlet, inlet_to),
+                         static_cast<uint8_t*>(spiked->untyped_data()),
+                         from<T>(threshold, 0),
+                         from<T>(reset, 0),
+                         from<T>(lasts, 0),
+                         from<T>(kept, 0),
+                         threshold.dimensions().size() > 0,
+                         static_cast<T>(steps_a_ms),
+                         static_cast<T>(dt_ms)};
+    end_step(cells, source, Weights(of), from<T>(weights, 0));
+    return ffi::Error::Success();
+  };
+  if (v.element_type() == ffi::F32) return run(0.0f);
+  if (v.element_type() == ffi::F64) return run(0.0);
+  return ffi::Error::InvalidArgument("voltages: neither float32 nor float64");
+}
+
 auto operands() {
   return ffi::Ffi::Bind()
       .Arg<ffi::AnyBuffer>()
@@ -345,3 +475,23 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(djx_push_drawn, drawn,
                                   .Attr<int64_t>("most")
                                   .Attr<int64_t>("shift")
                                   .Attr<int64_t>("seed"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(djx_step_end, step_end,
+                              ffi::Ffi::Bind()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Ret<ffi::AnyBuffer>()
+                                  .Attr<double>("steps_a_ms")
+                                  .Attr<double>("dt_ms")
+                                  .Attr<int64_t>("weights"));

@@ -23,7 +23,7 @@ from ._contraction import Contraction
 from ._native_build import build, library, Unbuilt
 
 
-HANDLERS = ("djx_push_stored", "djx_push_drawn")
+HANDLERS = ("djx_push_stored", "djx_push_drawn", "djx_step_end")
 FACTORS = ("into", "senders", "weights", "receivers", "mask")
 OPERANDS = 9  # with up to four of the source
 DTYPES = (np.dtype("float32"), np.dtype("float64"))

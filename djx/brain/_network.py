@@ -14,6 +14,7 @@ from ._drive import Drive
 from ._gap_junctions import GapJunctions
 from ._inputs import Input
 from ._projection import Projection, ProjectionState, Sent
+from ._step_end import ended, pushed_at_once
 from ._stepping import exponential_euler
 from ._surrogate import Surrogate
 from ._synapse import Synapse
@@ -164,21 +165,21 @@ class Network(eqx.Module):
             total = total + synapse.drive(now, v_mv, self.dt_ms, tau_ms)
         if self.gap_junctions is not None:
             total = total + self.gap_junctions.drive(v_mv)
-        fired = self._fired
-        if self.surrogate is not None:
-            # A gradient computes it again, rather than keep all that it was made of.
-            fired = eqx.filter_checkpoint(fired, prevent_cse=False)
-        cells, spiked, sent = fired(state.cells, total)
-
+        at_once = pushed_at_once(self, [onto for onto, _ in arrivals.values()])
+        cells, spiked, sent, flowed = self._fired(state, total, at_once)
         synapses = {
             name: s.flow(state.synapses[name], self.dt_ms)
             for name, s in self.synapses.items()
-        }
+            if name not in flowed
+        } | flowed
         inlets = {name: s.inlet(synapses[name]) for name, s in self.synapses.items()}
         for onto, value in arrivals.values():
             inlets[onto] = inlets[onto] + value
         everyone, projections = self._gathered(sent), {}
         for name, projection in self.projections.items():
+            if name == at_once:
+                projections[name] = state.projections[name]
+                continue
             leaving = everyone
             if projection.source is not None:
                 leaving = _from_outside(name, projection, outside)
@@ -215,13 +216,28 @@ class Network(eqx.Module):
             sent,
         )
 
-    def _fired(self, cells, drive):
-        cells = self.cell.integrate(cells, drive, self.dt_ms, self.method)
+    def _fired(self, state: NetworkState, total: Drive, at_once: str | None):
+        """Cells, who fired, what is sent; and synapses where that is pushed already."""
+        if at_once is not None:
+            projection = self.projections[at_once]
+            onto, left_ms = projection.onto, state.cells.refractory_ms
+            cells = self.cell.integrate(state.cells, total, self.dt_ms, self.method)
+            synapse, inlet = self.synapses[onto], state.synapses[onto]
+            cells, inlet, spiked = ended(
+                self.cell, cells, left_ms, synapse, inlet, projection, self.dt_ms
+            )
+            return cells, spiked, _plainly(cells, spiked), {onto: inlet}
         if self.surrogate is None:
+            cells = self.cell.integrate(state.cells, total, self.dt_ms, self.method)
             spiked = self.cell.spiked(cells)
-            spikes = spiked.astype(cells.v_mv.dtype)
-            sent = Sent(spikes, jnp.zeros_like(spiked))
-            return self.cell.reset(cells, spiked), spiked, sent
+            cells = self.cell.reset(cells, spiked)
+            return cells, spiked, _plainly(cells, spiked), {}
+        # A gradient computes it again, rather than keep all that it was made of.
+        fired = eqx.filter_checkpoint(self._fired_softly, prevent_cse=False)
+        return *fired(state.cells, total), {}
+
+    def _fired_softly(self, cells, drive):
+        cells = self.cell.integrate(cells, drive, self.dt_ms, self.method)
         margin_mv, may_fire = self.cell.margin_mv(cells), self.cell.may_fire(cells)
         spikes = self.surrogate.spikes(margin_mv, may_fire)
         spiked = spikes > 0
@@ -239,6 +255,10 @@ class Network(eqx.Module):
                 changed,
             )._replace(refractory_ms=waiting_ms)
         return after, spiked, Sent(spikes, active)
+
+
+def _plainly(cells, spiked) -> Sent:
+    return Sent(spiked.astype(cells.v_mv.dtype), jnp.zeros_like(spiked))
 
 
 def _from_outside(name, projection, outside) -> Sent:
