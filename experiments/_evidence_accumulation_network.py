@@ -10,10 +10,10 @@ from jaxtyping import Array, Float, Key
 
 from djx.brain import (
     AdaptiveLIF,
-    all_to_all,
     Currents,
     Instantaneous,
     Network,
+    of_single_cells,
     Projection,
     Triangle,
 )
@@ -89,6 +89,5 @@ def network_of(
 
 
 def _to_all(weights_pa: Float[Array, "senders cells"], source: str | None = None):
-    senders, cells = weights_pa.shape
-    everyone = all_to_all(senders, cells)
-    return Projection(everyone, weights_pa.reshape(-1), "pulses", source=source)
+    everyone = of_single_cells(*weights_pa.shape)
+    return Projection(everyone, weights_pa.T, "pulses", source=source)

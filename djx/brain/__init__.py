@@ -73,7 +73,10 @@ from ._nmda import (
     NMDA as NMDA,
     NMDAGating as NMDAGating,
 )
-from ._populations import Populations as Populations
+from ._populations import (
+    of_single_cells as of_single_cells,
+    Populations as Populations,
+)
 from ._procedural import Procedural as Procedural
 from ._projection import (
     Projection as Projection,

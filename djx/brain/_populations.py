@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -77,13 +78,29 @@ class Populations(eqx.Module):
         Returns:
             The sum.
         """
-        sums, first = [], 0
-        for size in self.sender_sizes:
-            sums.append(jnp.sum(spikes[first : first + size]))
-            first += size
-        each = jnp.matmul(weights, jnp.stack(sums), precision="highest")
-        parts = [
-            jnp.broadcast_to(each[k], (size,))
-            for k, size in enumerate(self.receiver_sizes)
-        ]
-        return into + jnp.concatenate(parts)
+        sums = spikes
+        if max(self.sender_sizes) > 1:
+            ends = np.cumsum(self.sender_sizes)[:-1]
+            sums = jnp.stack([jnp.sum(some) for some in jnp.split(spikes, ends)])
+        each = jnp.matmul(weights, sums, precision="highest")
+        if max(self.receiver_sizes) > 1:
+            sizes = enumerate(self.receiver_sizes)
+            parts = [jnp.broadcast_to(each[k], (size,)) for k, size in sizes]
+            each = jnp.concatenate(parts)
+        return into + each
+
+
+def of_single_cells(senders: int, receivers: int) -> Populations:
+    """Every cell a population: weights are a matrix, a row for every receiver.
+
+    What is dense and learned is best so: a batch of networks is a product of matrices,
+    forward and back.
+
+    Args:
+        senders: how many.
+        receivers: how many.
+
+    Returns:
+        The populations.
+    """
+    return Populations((1,) * senders, (1,) * receivers)
