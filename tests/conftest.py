@@ -19,12 +19,15 @@ import pytest  # noqa: E402
 from jax._src import compiler  # noqa: E402
 
 
-# What this folder tests is mathematics, within tolerances: its programs are compiled
-# with few optimisations, in a third of the time. Tests of what users get (bits, memory,
-# the text of a program) are compiled as users compile, and so are all other folders:
-# DJX_TEST_QUICK= (empty) compiles everything so.
-_QUICK = os.environ.get("DJX_TEST_QUICK", "diffeq").split()
-_EXACT = re.compile(r"array_equal|tobytes|\bbits\b|memory_analysis|as_text|as_shipped")
+# What these folders test is mathematics, within tolerances: programs are compiled with
+# few optimisations, in a third of the time. Tests of what users get (bits, memory, the
+# text of a program) or that say how to compile are compiled as users compile, and so
+# are all other folders: DJX_TEST_QUICK= (empty) compiles everything so.
+_QUICK = os.environ.get("DJX_TEST_QUICK", "brain diffeq dsp implicit nn").split()
+_EXACT = re.compile(
+    r"array_equal|trees_all_equal|tobytes|\bbits\b|memory_analysis|as_text"
+    r"|compiler_options|as_shipped"
+)
 _FEW_OPTIMISATIONS = [
     ("xla_backend_optimization_level", 0),
     ("xla_cpu_use_fusion_emitters", False),
@@ -58,8 +61,13 @@ _compiler = _Compiler()
 @pytest.hookimpl(tryfirst=True)  # before fixtures of modules
 def pytest_runtest_setup(item):
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    source = inspect.getsource(item.function) if folder in _QUICK else ""
-    _compiler.becomes(folder in _QUICK and not _EXACT.search(source))
+    _compiler.becomes(folder in _QUICK and not _EXACT.search(_source(item)))
+
+
+def _source(item):
+    """Of the test, and of what it may share with those of its module."""
+    whole = inspect.getsource(item.module)
+    return whole if 'scope="module"' in whole else inspect.getsource(item.function)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import jax
 from jaxtyping import Array
 
 from . import _buffered, _dense, _native, _serial
-from ._contraction import Contraction
+from ._contraction import as_of_source, Contraction
 
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -99,12 +99,10 @@ def _way(what, given, platform):
 
 
 def _contract(name):
-    ways = {
-        "native": _native,
-        "serial": _serial,
-        "buffered": _buffered,
-        "dense": _dense,
-    }
+    if name == "native":
+        return _native.contract
     if name == "pallas":
-        return importlib.import_module("._pallas", __package__).contract
-    return ways[name].contract
+        way = importlib.import_module("._pallas", __package__)
+    else:
+        way = {"serial": _serial, "buffered": _buffered, "dense": _dense}[name]
+    return ft.partial(as_of_source, way.contract)

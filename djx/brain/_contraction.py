@@ -38,6 +38,7 @@ class Contraction(Operation):
         adds: whether the sum is added to `into`; to zeros if not.
         lanes: axes of batches, outermost first.
         backend: how it is to be computed; None for the best.
+        like: the shape that receivers have instead of the source's, in the same order.
     """
 
     source: Any
@@ -46,6 +47,7 @@ class Contraction(Operation):
     adds: bool = False
     lanes: tuple[Lane, ...] = ()
     backend: str | None = None
+    like: tuple[int, ...] | None = None
 
     reusable = True
 
@@ -67,7 +69,7 @@ class Contraction(Operation):
         """Of a lane's result."""
         source = self.source
         if self.by == "receivers":
-            return source.reach
+            return source.reach if self.like is None else self.like
         return (source.senders,) if self.by == "senders" else (source.edges,)
 
     def axes_of(self, name: str) -> tuple[bool, ...]:
@@ -156,6 +158,30 @@ class Contraction(Operation):
 
         lanes = tuple(map(turned, self.lanes))
         return dataclasses.replace(self, by=by, adds=False, lanes=lanes)
+
+
+def as_of_source(contract, what: Contraction, given: dict[str, Array]) -> Array:
+    """The sum with receivers in the source's shape, for a back-end that asks for it.
+
+    Args:
+        contract: `(contraction, arrays)` to the sum.
+        what: whose receivers may have another one.
+        given: its arrays.
+
+    Returns:
+        The result, in the shape that it is to have.
+    """
+    if what.like is None:
+        return contract(what, given)
+    flat, count = dict(given), len(what.like)
+    for name in ("receivers", "into") if what.by == "receivers" else ("receivers",):
+        if name in given:
+            lanes = given[name].shape[: given[name].ndim - count]
+            flat[name] = given[name].reshape(*lanes, *what.source.reach)
+    out = contract(dataclasses.replace(what, like=None), flat)
+    if what.by != "receivers":
+        return out
+    return out.reshape(*out.shape[: out.ndim - len(what.source.reach)], *what.like)
 
 
 def over_lanes(contract, what: Contraction, given: dict[str, Array]) -> Array:

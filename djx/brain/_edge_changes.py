@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from ._connectivity import Connectivity
 from ._incoming import Groups, Incoming
+from ._loops import each_set, put, taken, words_of
 from ._push import over_rows
 
 
@@ -31,30 +32,45 @@ class Wiring(eqx.Module):
 
     def leaving(self, chosen):
         """Edges at which spikes arrive that were sent from some places."""
+        groups, group = self._arriving(chosen)
+        return groups.members(group)
+
+    def each_leaving(self, place, visit, carry):
+        """Those of one place in a loop, `visit` being `(edge, carry)`."""
+        groups, group = self._arriving(place)
+        return groups.each(group, lambda _, edge, carry: visit(edge, carry), carry)
+
+    def _arriving(self, chosen):
         connectivity, groups = self.connectivity, self.incoming.by_arrival
         if groups is None:
             edges, longest = connectivity.edges, connectivity.longest
-            return Groups(None, connectivity.rows, edges, longest).members(chosen)
+            return Groups(None, connectivity.rows, edges, longest), chosen
         count = connectivity.senders
         sent_in, sender = chosen // count, chosen % count
         since = (self.step - sent_in) % connectivity.latest
         none = chosen >= connectivity.latest * count
-        group = jnp.where(none, chosen, since * count + sender)
-        return groups.members(group)
+        return groups, jnp.where(none, chosen, since * count + sender)
 
-    def sent_from(self, edge, sender):
+    def sent_from(self, edge, sender, of):
         """The place from which came what is at an edge by now."""
         connectivity = self.connectivity
         if connectivity.delays is None:
             return sender
-        since = connectivity.delays.at[edge].get(mode="fill", fill_value=1) - 1
+        since = of(connectivity.delays, edge) - 1
         sent_in = (self.step - since) % connectivity.latest
         return sent_in * connectivity.senders + sender
 
-    def cell(self, edge):
+    def cell(self, edge, of):
         """Which an edge leads to."""
-        targets = self.connectivity.targets.at[edge].get(mode="fill", fill_value=0)
-        return targets % self.incoming.cells
+        return of(self.connectivity.targets, edge) % self.incoming.cells
+
+
+def _one_of(array, place):
+    return taken(array, (place,))
+
+
+def _some_of(array, places):
+    return array.at[places].get(mode="fill", fill_value=0)
 
 
 def changed(
@@ -85,7 +101,12 @@ def changed(
 @ft.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _changed(powers, weights, factors, bounds, wiring):
     # Lanes one after the other: in one loop for all each turn would copy the weights.
-    one = jax.custom_batching.sequential_vmap(ft.partial(_by_events, powers))
+    @jax.custom_batching.sequential_vmap
+    def one(*given):
+        ways = {"cpu": _one_by_one, "default": _rows_at_once}
+        ways = {name: ft.partial(way, powers) for name, way in ways.items()}
+        return jax.lax.platform_dependent(*given, **ways)
+
     return one(weights, factors, bounds, wiring)
 
 
@@ -98,25 +119,55 @@ def _changed_jvp(powers, primals, tangents):
     return _changed(powers, *primals), along
 
 
-def _by_events(powers, weights, factors, bounds, wiring):
-    incoming = wiring.incoming
+def _one_by_one(powers, weights, factors, bounds, wiring):
+    """By edges of those that fired, in loops that XLA compiles as C++ would be."""
+    by_cell, senders = wiring.incoming.by_cell, wiring.incoming.senders
 
-    def taken(array, places):
-        return array.at[places].get(mode="fill", fill_value=0)
+    def lower(place, weights):
+        weakens = _one_of(factors.weakens, place)
+
+        def one(edge, weights):
+            by = weakens * _one_of(factors.by_cells, wiring.cell(edge, _one_of))
+            lower = _lowered(powers, _one_of(weights, edge), by, bounds)
+            return put(weights, (edge,), lower)
+
+        return wiring.each_leaving(place, one, weights)
+
+    def higher(cell, weights):
+        strengthens = _one_of(factors.strengthens, cell)
+
+        def one(place, edge, weights):
+            sent_from = wiring.sent_from(edge, _one_of(senders, place), _one_of)
+            by = _one_of(factors.by_senders, sent_from) * strengthens
+            higher = _raised(powers, _one_of(weights, edge), by, bounds)
+            return put(weights, (edge,), higher)
+
+        return by_cell.each(cell, one, weights)
+
+    for who, visit in ((factors.weakens, lower), (factors.strengthens, higher)):
+        weights = each_set(words_of(who != 0), (), visit, weights)
+    return weights
+
+
+def _rows_at_once(powers, weights, factors, bounds, wiring):
+    """By edges of those that fired, some rows at a time."""
+    incoming = wiring.incoming
 
     def lower(chosen, weights):
         edge = wiring.leaving(chosen)
-        by = taken(factors.weakens, chosen)[:, None]
-        by = by * taken(factors.by_cells, wiring.cell(edge))
-        return _put(weights, edge, _lowered(powers, taken(weights, edge), by, bounds))
+        by = _some_of(factors.weakens, chosen)[:, None]
+        by = by * _some_of(factors.by_cells, wiring.cell(edge, _some_of))
+        return _put(
+            weights, edge, _lowered(powers, _some_of(weights, edge), by, bounds)
+        )
 
     def higher(chosen, weights):
         place = incoming.by_cell.places(chosen)
         edge = incoming.by_cell.members(chosen)
-        sender = taken(incoming.senders, place)
-        by = taken(factors.by_senders, wiring.sent_from(edge, sender))
-        by = by * taken(factors.strengthens, chosen)[:, None]
-        return _put(weights, edge, _raised(powers, taken(weights, edge), by, bounds))
+        sender = _some_of(incoming.senders, place)
+        by = _some_of(factors.by_senders, wiring.sent_from(edge, sender, _some_of))
+        by = by * _some_of(factors.strengthens, chosen)[:, None]
+        return _put(weights, edge, _raised(powers, _some_of(weights, edge), by, bounds))
 
     for mask, turn in (
         (factors.weakens != 0, lower),
@@ -130,8 +181,8 @@ def _by_edges(powers, weights, factors, bounds, wiring):
     """The same, edge by edge, whether anybody fired or not."""
     connectivity = wiring.connectivity
     edge = jnp.arange(connectivity.edges)
-    cell = wiring.cell(edge)
-    place = wiring.sent_from(edge, connectivity.sender_of_edges())
+    cell = wiring.cell(edge, _some_of)
+    place = wiring.sent_from(edge, connectivity.sender_of_edges(), _some_of)
     by = factors.weakens[place] * factors.by_cells[cell]
     weights = _lowered(powers, weights, by, bounds)
     by = factors.by_senders[place] * factors.strengthens[cell]

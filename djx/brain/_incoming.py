@@ -1,11 +1,15 @@
 """Edges in groups of one's own choice, found on the host, once."""
 
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Int32
 
 from ._connectivity import Connectivity
+from ._loops import taken, times
 
 
 class Groups(eqx.Module):
@@ -72,6 +76,25 @@ class Groups(eqx.Module):
         if self.ordered is None:
             return places
         return self.ordered.at[places].get(mode="fill", fill_value=self.count)
+
+    def each(self, group: Int[Array, ""], visit: Callable, carry: Any) -> Any:
+        """One group in a loop of single numbers.
+
+        Args:
+            group: which.
+            visit: `(place, number, carry)` to the next carry.
+            carry: before the first.
+
+        Returns:
+            The carry after the last.
+        """
+
+        def one(place, carry):
+            number = place if self.ordered is None else taken(self.ordered, (place,))
+            return visit(place, number, carry)
+
+        first, last = (taken(self.rows, (group + i,)) for i in (0, 1))
+        return times(first, last, one, carry)
 
 
 class Incoming(eqx.Module):

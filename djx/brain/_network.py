@@ -234,16 +234,16 @@ class Network(eqx.Module):
             return cells, spiked, _plainly(cells, spiked), {}
         # A gradient computes it again, rather than keep all that it was made of.
         fired = eqx.filter_checkpoint(self._fired_softly, prevent_cse=False)
-        return *fired(state.cells, total), {}
+        return *fired(state.cells, total, self.surrogate), {}
 
-    def _fired_softly(self, cells, drive):
+    def _fired_softly(self, cells, drive, surrogate):
         cells = self.cell.integrate(cells, drive, self.dt_ms, self.method)
         margin_mv, may_fire = self.cell.margin_mv(cells), self.cell.may_fire(cells)
-        spikes = self.surrogate.spikes(margin_mv, may_fire)
+        spikes = surrogate.spikes(margin_mv, may_fire)
         spiked = spikes > 0
-        active = may_fire & self.surrogate.active(margin_mv)
+        active = may_fire & surrogate.active(margin_mv)
         after = self.cell.reset(cells, spiked)
-        if self.surrogate.through_reset:
+        if surrogate.through_reset:
             # What a spike would change, times its slope; its value is there already.
             none = spikes - jax.lax.stop_gradient(spikes)
             changed = self.cell.reset(cells, jnp.ones_like(spiked))

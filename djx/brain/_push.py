@@ -1,5 +1,7 @@
 """Spikes to their targets: work for those that fired, in both directions."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -37,8 +39,9 @@ def push(
         active: senders whose spike could change, where a surrogate's slope is not zero;
             others' slopes are taken for zero. All if None.
         per: "sender" or "edge", where weights are as many as both.
-        into: what it is added to, and whose dtype the result has; zeros if None. In a
-            loop it is changed where it is.
+        into: what it is added to, and whose dtype and shape the result has; zeros if
+            None. Receivers may have several axes in it, in their order. In a loop it
+            is changed where it is.
         step: its number, where edges have delays: an edge of delay d adds at row
             (step + d) mod the ring's rows. 0 if None.
         backend: the way to compute it, a name that `backend` returns; the one that
@@ -75,16 +78,23 @@ def push(
         mask = mask | (spikes != 0)
         given["senders"] = spikes * jnp.asarray(weights, dtype)
     source, arrays = _source_of(connectivity, into, step)
+    like = None
     if into is not None:
-        if into.shape != source.reach or not jnp.issubdtype(into.dtype, jnp.floating):
+        fits = into.size == math.prod(source.reach)
+        if not (fits and jnp.issubdtype(into.dtype, jnp.floating)):
             raise ValueError(
                 f"into: floats of {source.reach}, as receivers are, not "
                 f"{into.dtype} of {into.shape}"
             )
+        like = None if into.shape == source.reach else into.shape
         given["into"] = into
     whole = {**given, "mask": mask, **arrays}
     what = Contraction(
-        source, weighted=kind == "edge", adds=into is not None, backend=backend
+        source,
+        weighted=kind == "edge",
+        adds=into is not None,
+        backend=backend,
+        like=like,
     )
     return bind(what, *[varying_alike(whole[name], whole) for name in what.names])[0]
 

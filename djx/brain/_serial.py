@@ -3,16 +3,12 @@
 import math
 
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array
 
 from ..core import varying_alike
 from ._contraction import Contraction
-from ._loops import added, taken, times
-
-
-BLOCK = 32  # senders whose bits make a word
+from ._loops import added, each_set, taken, times, words_of
 
 
 def contract(what: Contraction, given: dict[str, Array]) -> Array:
@@ -26,7 +22,7 @@ def contract(what: Contraction, given: dict[str, Array]) -> Array:
         The result.
     """
     who = "mask" if what.by == "senders" else "senders"
-    words = _words(given[who] != 0)
+    words = words_of(given[who] != 0)
     one = {"receivers": _by_receivers, "senders": _by_senders, "weights": _by_weights}
     axes = {name: what.axes_of(name) for name in (*what.names, "result")}
 
@@ -37,17 +33,10 @@ def contract(what: Contraction, given: dict[str, Array]) -> Array:
             for name, has in axes.items()
         }
 
-        def block(number, out):
-            def bit(state):
-                word, out = state
-                place = lax.population_count((word & -word) - 1).astype(jnp.int32)
-                sender = number * BLOCK + place
-                return word & (word - 1), one[what.by](what, given, at, sender, out)
+        def visit(sender, out):
+            return one[what.by](what, given, at, sender, out)
 
-            state = taken(words, (*at[who], number)), out
-            return lax.while_loop(lambda s: s[0] != 0, bit, state)[1]
-
-        return times(0, words.shape[-1], block, out)
+        return each_set(words, at[who], visit, out)
 
     lanes = math.prod(lane.size for lane in what.lanes)
     return times(0, lanes, lane, what.start(given))
@@ -103,13 +92,3 @@ def _places(what, number):
         places.insert(0, number % lane.size)
         number = number // lane.size
     return places
-
-
-def _words(counts):
-    """Who counts, a bit for each, the first the lowest."""
-    senders = counts.shape[-1]
-    blocks = -(-senders // BLOCK)
-    pad = [(0, 0)] * (counts.ndim - 1) + [(0, blocks * BLOCK - senders)]
-    bits = jnp.pad(counts, pad).reshape(*counts.shape[:-1], blocks, BLOCK)
-    worth = np.uint32(1) << np.arange(BLOCK, dtype=np.uint32)
-    return jnp.sum(jnp.where(bits, worth, np.uint32(0)), -1, dtype=jnp.uint32)

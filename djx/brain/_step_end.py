@@ -86,10 +86,10 @@ def _decays(synapse: Synapse) -> bool:
 
 
 def ended(
-    cell: Resetting,
+    cell: Any,
     cells: Any,
     refractory_ms: Float[Array, " cells"],
-    synapse: KineticSynapse,
+    synapse: Any,
     inlet: Float[Array, "kinds cells"],
     projection: Projection,
     dt_ms: float,
@@ -97,7 +97,8 @@ def ended(
     """The end of a step.
 
     Args:
-        cell: the model of all.
+        cell: the model of all, for which, as for what follows, `pushed_at_once` has
+            found that this is how a step ends.
         cells: after integration.
         refractory_ms: before it.
         synapse: which decays, and at which spikes arrive.
@@ -113,7 +114,7 @@ def ended(
     if any(jnp.ndim(one) for one in own):
         own = [jnp.broadcast_to(one, cells.v_mv.shape) for one in own]
     kind = edges.kind_of(jnp.shape(projection.weights), projection.weights_per)
-    kept = jnp.exp(-dt_ms / synapse.kinetics.decay_ms)  # pyright: ignore
+    kept = jnp.exp(-dt_ms / synapse.kinetics.decay_ms)
     v_mv, refractory_ms, inlet, spiked = _end(kind, edges.longest, dt_ms)(  # pyright: ignore
         cells.v_mv,
         refractory_ms,
@@ -183,13 +184,13 @@ def _plain(
     """The same by single operations."""
     left_ms = one_less(whole_steps(refractory_ms, dt_ms)) * dt_ms
     spiked = (v_mv - threshold_mv >= 0) & (left_ms <= 0)
-    flat = scaled(inlet, kept).reshape(-1)
-    edges = Connectivity(targets, rows, flat.shape[0], longest)
+    edges = Connectivity(targets, rows, inlet.size, longest)
     per = None if kind == "one" else kind
-    flat = push(edges, spiked.astype(flat.dtype), weights, per=per, into=flat)
+    inlet = scaled(inlet, kept)
+    inlet = push(edges, spiked.astype(inlet.dtype), weights, per=per, into=inlet)
     return (
         jnp.where(spiked, reset_mv, v_mv),
         jnp.where(spiked, lasts_ms, left_ms),
-        flat.reshape(inlet.shape),
+        inlet,
         spiked,
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from djx.brain._buffered import over_rows, rows_at_once, turns
+from djx.brain._connectivity import from_edges
 from djx.brain._push import push
 
 from .push_cases import (
@@ -148,3 +149,39 @@ def test_refusals():
     ]:
         with pytest.raises(ValueError, match=words):
             push(**{"connectivity": connectivity, "spikes": spikes, **given})
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_receivers_of_several_axes(name):
+    edges = from_edges(
+        *map(np.array, ([0, 0, 2, 2, 2], [0, 5, 1, 4, 4])),
+        (3, 6),
+        np.array([1, 2, 2, 1, 2]),
+    )
+    spikes = jnp.asarray([[1.0, 1.0, 0.0], [0.0, 0.0, 2.0]])
+    weights = jnp.asarray([1.0, 2.0, 3.0, 4.0, 5.0])
+    flat = jnp.arange(18.0).reshape(3, 6)
+
+    def pushed(spikes, weights, into):
+        return push(edges, spikes, weights, into=into, step=4, backend=name)
+
+    axes = (0, None, None)
+    for shape in [(3, 2, 3), (3, 6, 1)]:
+        one = jax.vmap(pushed, axes)(spikes, weights, flat)
+        other = jax.vmap(pushed, axes)(spikes, weights, flat.reshape(shape))
+        assert other.shape == (2, *shape)
+        np.testing.assert_array_equal(other.reshape(one.shape), one)
+
+        def total(spikes, weights, into, shape=shape):
+            out = jax.vmap(pushed, axes)(spikes, weights, into.reshape(shape))
+            return jnp.sum(jnp.sin(out))
+
+        def plain(spikes, weights, into):
+            return jnp.sum(jnp.sin(jax.vmap(pushed, axes)(spikes, weights, into)))
+
+        args = spikes, weights, flat
+        slopes = jax.grad(total, (0, 1, 2))(*args), jax.grad(plain, (0, 1, 2))(*args)
+        for a, b in zip(*slopes, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
+    with pytest.raises(ValueError, match="into: floats"):
+        pushed(spikes[0], weights, jnp.zeros((3, 5)))

@@ -1,6 +1,7 @@
 """Plasticity by spike times against sums over all pairs and triplets of spikes."""
 
 import functools as ft
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from djx import brain
+from djx.brain import _edge_changes
 from djx.brain._incoming import Incoming
 from djx.brain._stdp import PairSTDP, TripletSTDP
 
@@ -170,6 +172,46 @@ def test_without_spikes_no_bit_changes_and_lanes_are_runs_of_their_own():
     for lane in range(3):
         alone = of_lane(many[0][lane], many[1][lane])
         np.testing.assert_array_equal(mapped[lane], alone)
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("powers", [(0.0, 0.0), (0.5, 1.0)])
+def test_other_machines_do_the_same(x64, late, powers, monkeypatch):
+    edges, *_ = some_edges(late=late)
+    sent, fired = trains()
+    incoming = Incoming.of(edges, 7)
+    minus, plus = powers
+    most = 2.0 if any(powers) else np.inf
+    rule = TripletSTDP(incoming, **TRIPLET, most=most, mu_minus=minus, mu_plus=plus)
+    weights = jnp.full(edges.edges, 0.7)
+    found = learned(rule, edges, weights, sent, fired)
+    assert np.unique(found).size > 10
+    jax.clear_caches()
+    monkeypatch.setattr(_edge_changes, "_one_by_one", _edge_changes._rows_at_once)
+    np.testing.assert_allclose(
+        found, learned(rule, edges, weights, sent, fired), rtol=1e-13
+    )
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_step_copies_neither_weights_nor_what_is_under_way(late):
+    cells = 50
+    edges = brain.fixed_probability(cells, cells, 0.4, seed=1)
+    if late:
+        edges = brain.normal_delays(edges, 1.5, 0.75, 0.1, seed=2)
+    rule = PairSTDP(Incoming.of(edges, cells), 0.01, 0.01)
+    projection = brain.Projection(
+        edges, jnp.ones(edges.edges), "s", learning=rule, weights_per="edge"
+    )
+    net = brain.Network(
+        brain.LIF(), cells, {"s": brain.Receptors([5.0], [0.0])}, {"p": projection}, 0.1
+    )
+    program = jax.jit(lambda n, s: brain.run(n, s, 100, current_pa=300.0)[0])
+    text = program.lower(net, net.init()).compile().as_text()
+    copied = re.findall(r"= (\w+\[[\d,]+\])\S* copy\(%get-tuple-element", text)
+    assert f"f32[{edges.edges}]" not in copied
+    if late:
+        assert f"f32[{edges.latest + 1},1,{cells}]" not in copied
 
 
 def test_refusals():

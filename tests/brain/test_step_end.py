@@ -93,7 +93,7 @@ def own_numbers():
         {"cells": 128, "cell": brain.LIF(threshold_mv=-1000.0)},
         {"cell": brain.LIF(threshold_mv=1000.0), "method": brain.forward_euler},
     ],
-    ids=str,
+    ids=lambda options: "-".join(options) or "plain",
 )
 def test_bits_of_single_operations(options, monkeypatch):
     options = {**options}
