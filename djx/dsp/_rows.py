@@ -1,8 +1,8 @@
 """Functions of rows, in blocks of one size: no bit depends on how many rows there are.
 
-Compilers fuse a product and a sum into one operation, rounded once, or they do not,
-depending on what stands around them and how large it is. A function of rows is always
-compiled alone and for the same shapes, which also fit a cache.
+On CPUs compilers fuse a product and a sum into one operation, rounded once, or they do
+not, depending on what stands around them and how large it is. A function of rows is
+always compiled alone there and for the same shapes, which also fit a cache.
 """
 
 import math
@@ -94,7 +94,13 @@ class _Rows(Lanes):
         return list(jax.vjp(self.function, *arrays)[1](list(cotangents)))
 
     def run(self, *arrays):
-        return _in_blocks(self.function, arrays, self.rows)
+        def in_blocks(*arrays):
+            return _in_blocks(self.function, arrays, self.rows)
+
+        # Elsewhere a block is a call, and compilers fuse alike for any number of rows.
+        return jax.lax.platform_dependent(
+            *arrays, cpu=in_blocks, default=self.reference
+        )
 
     def reference(self, *arrays):
         lead = arrays[0].shape[:-1]
