@@ -45,7 +45,7 @@ class _Compiler:
 
     def __call__(self, *args, **kwargs):
         options = self._options(*args, **kwargs)
-        if self.quick:
+        if self.quick and jax.default_backend() == "cpu":  # whose options they are
             options.env_option_overrides += _FEW_OPTIMISATIONS
         return options
 
