@@ -36,6 +36,7 @@ class Contraction(Operation):
         by: "receivers", "senders" or "weights".
         weighted: whether edges have weights; all have one if not.
         adds: whether the sum is added to `into`; to zeros if not.
+        clears: whether the row of this step, in a ring `into`, is taken for zeros.
         lanes: axes of batches, outermost first.
         backend: how it is to be computed; None for the best.
         like: the shape that receivers have instead of the source's, in the same order.
@@ -48,6 +49,7 @@ class Contraction(Operation):
     lanes: tuple[Lane, ...] = ()
     backend: str | None = None
     like: tuple[int, ...] | None = None
+    clears: bool = False
 
     reusable = True
 
@@ -80,11 +82,21 @@ class Contraction(Operation):
     def start(self, given: dict[str, Array]) -> Array:
         """What the sum is added to."""
         if self.adds:
-            return given["into"]
+            return self._cleared(given["into"], given) if self.clears else given["into"]
         sizes = zip(self.lanes, self.axes_of("result"), strict=True)
         lanes = tuple(lane.size for lane, has in sizes if has)
         dtype = given[self.factors[0]].dtype
         return varying_alike(jnp.zeros(lanes + self.shape, dtype), given)
+
+    def _cleared(self, ring, given):
+        """A ring of which this step's row is zero, in every lane."""
+        step, count = given["step"], self.shape[0]
+        # All lanes are the ring's; of some the steps differ.
+        has = zip(self.lanes, self.axes_of("step"), strict=True)
+        sizes = [lane.size if differs else 1 for lane, differs in has]
+        here = step.reshape(*sizes, 1) % count == jnp.arange(count)
+        here = here.reshape(*here.shape, *[1] * (len(self.shape) - 1))
+        return jnp.where(here, 0, ring)
 
     def run(self, *arrays):
         """By the back-end that suits the platform that it is compiled for."""
@@ -128,9 +140,13 @@ class Contraction(Operation):
             total = moving.pop("into", None)
             values = dict(zip(self.names, primals, strict=True))
             for name, tangent in moving.items():
-                part = dataclasses.replace(self, adds=total is not None)
+                adds = total is not None
+                # No delay leads to this step's row: to clear it again changes nothing.
+                part = dataclasses.replace(self, adds=adds, clears=self.clears and adds)
                 changed = {**values, name: tangent, "into": total}
                 (total,) = bind(part, *[changed[n] for n in part.names])
+            if self.clears and not [name for name in moving if name != "into"]:
+                total = self._cleared(total, values)
             return [total]
 
         return bind(self, *primals), push
@@ -141,7 +157,8 @@ class Contraction(Operation):
         out: list[Any] = [None] * len(arguments)
         for place, name in enumerate(self.names):
             if linear[place] and name == "into":
-                out[place] = cotangents[0]
+                back = cotangents[0]
+                out[place] = self._cleared(back, given) if self.clears else back
             elif linear[place]:
                 other = self._other(name)
                 known = {**given, self.by: cotangents[0]}
@@ -157,7 +174,7 @@ class Contraction(Operation):
             return Lane(lane.size, has | ({"result"} if by in lane.of else set()))
 
         lanes = tuple(map(turned, self.lanes))
-        return dataclasses.replace(self, by=by, adds=False, lanes=lanes)
+        return dataclasses.replace(self, by=by, adds=False, clears=False, lanes=lanes)
 
 
 def as_of_source(contract, what: Contraction, given: dict[str, Array]) -> Array:
@@ -198,7 +215,7 @@ def over_lanes(contract, what: Contraction, given: dict[str, Array]) -> Array:
     if not what.lanes:
         return contract(what, given)
     lane, *rest = what.lanes
-    one = dataclasses.replace(what, lanes=tuple(rest))
+    one = dataclasses.replace(what, lanes=tuple(rest), clears=False)
     lanes = {n: a for n, a in given.items() if n in lane.of}
     shared = {n: a for n, a in given.items() if n not in lane.of and n != "into"}
     into = {"into": what.start(given)} if what.adds else {}

@@ -77,6 +77,11 @@ struct Stored {
       if (kDelayed) __builtin_prefetch(delays + e);
     }
   }
+  // The row of this step: no delay leads to it.
+  template <typename T>
+  void clear(T* ring) const {
+    if (kDelayed) std::fill_n(ring + now * receivers, receivers, T(0));
+  }
   int64_t target(int64_t edge) const {
     if (!kDelayed) return targets[edge];
     int64_t row = now + delays[edge];
@@ -114,6 +119,8 @@ struct Drawn {
   uint32_t seed;
 
   void prefetch(int64_t) const {}
+  template <typename T>
+  void clear(T*) const {}
 
   int64_t gap(uint32_t word) const {
     int32_t low = guide[word >> shift], high = guide[(word >> shift) + 1];
@@ -302,8 +309,8 @@ const T* from(const ffi::AnyBuffer& buffer, int64_t start) {
 }
 
 template <typename T, typename SourceOf>
-void run(By by, ffi::Span<const int64_t> axes, const ffi::AnyBuffer* operands, T* out,
-         SourceOf source_of) {
+void run(By by, bool clears, ffi::Span<const int64_t> axes,
+         const ffi::AnyBuffer* operands, T* out, SourceOf source_of) {
   each_lane(axes, [&](const int64_t* start) {
     const Values<T> values{out + start[kInto],
                            from<T>(operands[kSenders], start[kSenders]),
@@ -311,6 +318,7 @@ void run(By by, ffi::Span<const int64_t> axes, const ffi::AnyBuffer* operands, T
                            from<T>(operands[kReceivers], start[kReceivers]),
                            from<bool>(operands[kMask], start[kMask])};
     const auto source = source_of(start + kSource);
+    if (clears) source.clear(values.out);
     if (values.weights) {
       contract<true>(by, source, values);
     } else {
@@ -320,7 +328,7 @@ void run(By by, ffi::Span<const int64_t> axes, const ffi::AnyBuffer* operands, T
 }
 
 template <typename SourceOf>
-ffi::Error dispatch(int64_t by, ffi::Span<const int64_t> axes,
+ffi::Error dispatch(int64_t by, bool clears, ffi::Span<const int64_t> axes,
                     const ffi::AnyBuffer* operands, ffi::AnyBuffer out,
                     SourceOf source_of) {
   // XLA has put what is added to where the result is to be.
@@ -329,10 +337,10 @@ ffi::Error dispatch(int64_t by, ffi::Span<const int64_t> axes,
   if (into != to) std::memcpy(to, into, out.size_bytes());
   switch (out.element_type()) {
     case ffi::F32:
-      run(By(by), axes, operands, static_cast<float*>(to), source_of);
+      run(By(by), clears, axes, operands, static_cast<float*>(to), source_of);
       return ffi::Error::Success();
     case ffi::F64:
-      run(By(by), axes, operands, static_cast<double*>(to), source_of);
+      run(By(by), clears, axes, operands, static_cast<double*>(to), source_of);
       return ffi::Error::Success();
     default:
       return ffi::Error::InvalidArgument("spikes: neither float32 nor float64");
@@ -343,7 +351,7 @@ ffi::Error stored(ffi::AnyBuffer into, ffi::AnyBuffer senders, ffi::AnyBuffer we
                   ffi::AnyBuffer receivers, ffi::AnyBuffer mask, ffi::AnyBuffer rows,
                   ffi::AnyBuffer targets, ffi::AnyBuffer delays, ffi::AnyBuffer step,
                   ffi::Result<ffi::AnyBuffer> out, int64_t by,
-                  ffi::Span<const int64_t> axes, int64_t count,
+                  ffi::Span<const int64_t> axes, int64_t count, int64_t clears,
                   int64_t receiver_count, int64_t edges, int64_t depth) {
   const ffi::AnyBuffer operands[kOperands] = {into, senders, weights, receivers, mask,
                                               rows, targets, delays,  step};
@@ -363,11 +371,11 @@ ffi::Error stored(ffi::AnyBuffer into, ffi::AnyBuffer senders, ffi::AnyBuffer we
                                             now};
   };
   if (depth) {
-    return dispatch(by, axes, operands, *out, [&](const int64_t* start) {
+    return dispatch(by, clears, axes, operands, *out, [&](const int64_t* start) {
       return source(std::true_type(), start);
     });
   }
-  return dispatch(by, axes, operands, *out, [&](const int64_t* start) {
+  return dispatch(by, clears, axes, operands, *out, [&](const int64_t* start) {
     return source(std::false_type(), start);
   });
 }
@@ -377,11 +385,12 @@ ffi::Error drawn(ffi::AnyBuffer into, ffi::AnyBuffer senders, ffi::AnyBuffer wei
                  ffi::AnyBuffer thresholds, ffi::AnyBuffer guide,
                  ffi::AnyBuffer offsets, ffi::AnyBuffer none,
                  ffi::Result<ffi::AnyBuffer> out, int64_t by,
-                 ffi::Span<const int64_t> axes, int64_t count, int64_t cells,
+                 ffi::Span<const int64_t> axes, int64_t count, int64_t clears,
+                 int64_t cells,
                  int64_t most, int64_t shift, int64_t seed) {
   const ffi::AnyBuffer operands[kOperands] = {
       into, senders, weights, receivers, mask, thresholds, guide, offsets, none};
-  return dispatch(by, axes, operands, *out, [&](const int64_t* start) {
+  return dispatch(by, clears, axes, operands, *out, [&](const int64_t* start) {
     return Drawn{from<uint32_t>(thresholds, start[0]),
                  from<int32_t>(guide, start[1]),
                  from<int32_t>(offsets, start[2]),
@@ -458,7 +467,8 @@ auto operands() {
       .Ret<ffi::AnyBuffer>()
       .Attr<int64_t>("by")
       .Attr<ffi::Span<const int64_t>>("axes")
-      .Attr<int64_t>("senders");
+      .Attr<int64_t>("senders")
+      .Attr<int64_t>("clears");
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ def contract(what: Contraction, given: dict[str, Array]) -> Array:
     Returns:
         The result, where what is added to was.
     """
-    start = what.start(given)
+    start = given["into"] if what.adds else what.start(given)  # which it may clear
     used = {*what.factors, "into", *what.source.names}
     used |= {"mask"} if what.by == "senders" else set()
     names = (*FACTORS, *what.source.names)
@@ -103,6 +103,7 @@ def contract(what: Contraction, given: dict[str, Array]) -> Array:
         by=np.int64(("receivers", "senders", "weights").index(what.by)),
         axes=axes.reshape(-1),
         senders=np.int64(what.source.senders),
+        clears=np.int64(what.clears),
         **{name: np.int64(size) for name, size in sizes.items()},
     )
 

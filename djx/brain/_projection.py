@@ -180,12 +180,9 @@ class Projection(eqx.Module):
             return ProjectionState(under_way, release, learning), inlet
         given = self.connectivity, spikes, weights, sent.active, per
         if self.late and under_way is not None:
-            # Rows are set and read by themselves, and nothing is reshaped, for else XLA
-            # copies the ring more often than once.
-            depth = under_way.shape[0]
-            none = jnp.zeros_like(under_way[0])
-            ring = jax.lax.dynamic_update_index_in_dim(under_way, none, step % depth, 0)
-            under_way = push(*given, into=ring, step=step, backend=self.backend)
+            # Nothing is reshaped, for else XLA copies the ring.
+            depth, late = under_way.shape[0], {"step": step, "clears": True}
+            under_way = push(*given, into=under_way, backend=self.backend, **late)
             inlet = inlet + jax.lax.dynamic_index_in_dim(
                 under_way, (step + 1) % depth, 0, keepdims=False
             )

@@ -24,6 +24,7 @@ def push(
     into: Float[Array, "..."] | None = None,
     step: Int[Array, ""] | int | None = None,
     backend: str | None = None,
+    clears: bool = False,
 ) -> Float[Array, "..."]:
     """What arrives: of each edge whose sender fired, its weight times the spike.
 
@@ -46,6 +47,8 @@ def push(
             (step + d) mod the ring's rows. 0 if None.
         backend: the way to compute it, a name that `backend` returns; the one that
             suits the machine if None.
+        clears: whether what is in the ring's row of this step, which has arrived, is
+            forgotten first.
 
     Returns:
         A number for every receiver, in a row for every step of the ring if edges have
@@ -78,6 +81,8 @@ def push(
         mask = mask | (spikes != 0)
         given["senders"] = spikes * jnp.asarray(weights, dtype)
     source, arrays = _source_of(connectivity, into, step)
+    if clears and (into is None or "step" not in arrays):
+        raise ValueError("clears: a ring's row; give one as `into`, and edges delays")
     like = None
     if into is not None:
         fits = into.size == math.prod(source.reach)
@@ -95,6 +100,7 @@ def push(
         adds=into is not None,
         backend=backend,
         like=like,
+        clears=clears,
     )
     return bind(what, *[varying_alike(whole[name], whole) for name in what.names])[0]
 

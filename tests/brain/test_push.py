@@ -185,3 +185,51 @@ def test_receivers_of_several_axes(name):
             np.testing.assert_allclose(a, b, rtol=1e-6)
     with pytest.raises(ValueError, match="into: floats"):
         pushed(spikes[0], weights, jnp.zeros((3, 5)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("lanes", ["none", "ring", "steps", "all"])
+def test_what_has_arrived_is_forgotten(x64, backend, lanes):
+    edges = some_edges(7, 5, 20, latest=3)
+    rng = np.random.default_rng(2)
+    many = {"none": "", "ring": "r", "steps": "rt", "all": "rts"}[lanes]
+    ring = jnp.asarray(rng.normal(size=(3, 4, 5) if "r" in many else (4, 5)))
+    steps = jnp.asarray([2, 5, 8] if "t" in many else 6)
+    spikes = jnp.asarray(rng.normal(size=(3, 7) if "s" in many else 7))
+    axes = [0 if letter in many else None for letter in "rts"]
+
+    def pushed(clears):
+        def one(ring, step, spikes):
+            if not clears:
+                row = jnp.arange(4) == step % 4
+                ring = jnp.where(row[:, None], 0, ring)
+            return push(
+                edges, spikes, into=ring, step=step, backend=backend, clears=clears
+            )
+
+        return jax.vmap(one, axes) if many else one
+
+    def both(clears):
+        function = lambda ring, spikes: pushed(clears)(ring, steps, spikes)  # noqa: E731
+        out, pull = jax.vjp(function, ring, spikes)
+        along = [
+            jax.jvp(function, (ring, spikes), tangents)[1]
+            for tangents in (
+                (jnp.cos(ring), jnp.sin(spikes)),
+                (jnp.cos(ring), jnp.zeros_like(spikes)),
+            )
+        ]
+        alone = jax.jvp(lambda r: function(r, spikes), (ring,), (jnp.cos(ring),))[1]
+        return out, pull(jnp.sin(out)), along, alone
+
+    found, wanted = both(True), both(False)
+    for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-14)
+    alone = pushed(True)(ring, steps, 0 * spikes)
+    assert (np.asarray(alone) == 0).sum() == 5 * (3 if many else 1)
+
+
+def test_only_rings_forget():
+    edges = from_edges(np.array([0]), np.array([0]), (1, 1))
+    with pytest.raises(ValueError, match="clears: a ring"):
+        push(edges, jnp.ones(1), into=jnp.zeros(1), clears=True)
