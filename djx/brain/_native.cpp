@@ -261,13 +261,14 @@ __attribute__((always_inline)) inline void settle(const Cells<T>& c) {
 DJX_FOR_MACHINES void settled(const Cells<float>& c) { settle(c); }
 DJX_FOR_MACHINES void settled(const Cells<double>& c) { settle(c); }
 
-enum Weights : int64_t { kOne, kOfSenders, kOfEdges };
+enum Weights : int64_t { kNone, kOne, kOfSenders, kOfEdges };
 
 template <typename T>
 void end_step(const Cells<T>& cells, const Stored<false>& source, Weights of,
               const T* weights) {
   if (!cells.count) return;
   settled(cells);
+  if (of == kNone) return;
   const auto soon = [&](int64_t i) { source.prefetch(i); };
   each(cells.spiked, cells.count, soon, [&](int64_t i) {
     if (of == kOfEdges) {

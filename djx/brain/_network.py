@@ -14,7 +14,7 @@ from ._drive import Drive
 from ._gap_junctions import GapJunctions
 from ._inputs import Input
 from ._projection import Projection, ProjectionState, Sent
-from ._step_end import ended, pushed_at_once
+from ._step_end import ended, Ending, one_pass
 from ._stepping import exponential_euler
 from ._surrogate import Surrogate
 from ._synapse import Synapse
@@ -165,8 +165,8 @@ class Network(eqx.Module):
             total = total + synapse.drive(now, v_mv, self.dt_ms, tau_ms)
         if self.gap_junctions is not None:
             total = total + self.gap_junctions.drive(v_mv)
-        at_once = pushed_at_once(self, [onto for onto, _ in arrivals.values()])
-        cells, spiked, sent, flowed = self._fired(state, total, at_once)
+        ending = one_pass(self, [onto for onto, _ in arrivals.values()])
+        cells, spiked, sent, flowed = self._fired(state, total, ending)
         synapses = {
             name: s.flow(state.synapses[name], self.dt_ms)
             for name, s in self.synapses.items()
@@ -177,7 +177,7 @@ class Network(eqx.Module):
             inlets[onto] = inlets[onto] + value
         everyone, projections = self._gathered(sent), {}
         for name, projection in self.projections.items():
-            if name == at_once:
+            if ending is not None and name == ending.projection:
                 projections[name] = state.projections[name]
                 continue
             leaving = everyone
@@ -216,22 +216,18 @@ class Network(eqx.Module):
             sent,
         )
 
-    def _fired(self, state: NetworkState, total: Drive, at_once: str | None):
-        """Cells, who fired, what is sent; and synapses where that is pushed already."""
-        if at_once is not None:
-            projection = self.projections[at_once]
-            onto, left_ms = projection.onto, state.cells.refractory_ms
-            cells = self.cell.integrate(state.cells, total, self.dt_ms, self.method)
-            synapse, inlet = self.synapses[onto], state.synapses[onto]
-            cells, inlet, spiked = ended(
-                self.cell, cells, left_ms, synapse, inlet, projection, self.dt_ms
-            )
-            return cells, spiked, _plainly(cells, spiked), {onto: inlet}
+    def _fired(self, state: NetworkState, total: Drive, ending: Ending | None):
+        """Cells, who fired, what is sent; and synapses that are done with already."""
         if self.surrogate is None:
+            flowed = {}
             cells = self.cell.integrate(state.cells, total, self.dt_ms, self.method)
-            spiked = self.cell.spiked(cells)
-            cells = self.cell.reset(cells, spiked)
-            return cells, spiked, _plainly(cells, spiked), {}
+            if ending is not None:
+                cells, flowed, spiked = ended(self, ending, state, cells)
+            else:
+                spiked = self.cell.spiked(cells)
+                cells = self.cell.reset(cells, spiked)
+            spikes = spiked.astype(cells.v_mv.dtype)
+            return cells, spiked, Sent(spikes, jnp.zeros_like(spiked)), flowed
         # A gradient computes it again, rather than keep all that it was made of.
         fired = eqx.filter_checkpoint(self._fired_softly, prevent_cse=False)
         return *fired(state.cells, total, self.surrogate), {}
@@ -255,10 +251,6 @@ class Network(eqx.Module):
                 changed,
             )._replace(refractory_ms=waiting_ms)
         return after, spiked, Sent(spikes, active)
-
-
-def _plainly(cells, spiked) -> Sent:
-    return Sent(spiked.astype(cells.v_mv.dtype), jnp.zeros_like(spiked))
 
 
 def _from_outside(name, projection, outside) -> Sent:

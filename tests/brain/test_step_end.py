@@ -61,7 +61,7 @@ def through(net, state, steps=200, current_pa=400.0):
 
 
 def apart(monkeypatch):
-    monkeypatch.setattr(_network, "pushed_at_once", lambda network, others: None)
+    monkeypatch.setattr(_network, "one_pass", lambda network, others: None)
 
 
 def same(a, b):
@@ -99,7 +99,7 @@ def test_bits_of_single_operations(options, monkeypatch):
     options = {**options}
     with jax.enable_x64(options.pop("double", False)):
         net = network(**options)
-        assert _step_end.pushed_at_once(net) == "p"
+        assert _step_end.one_pass(net) == ("s", "p")
         state = start(net)
         jax.clear_caches()
         compiled = jax.jit(through).lower(net, state).compile()
@@ -183,7 +183,7 @@ def test_other_projections_follow(monkeypatch):
     other = brain.Conductances(brain.Alpha([2.0, 3.0]), [0.0, -70.0])
     synapses = {**net.synapses, "other": other}
     net = dataclasses.replace(net, projections=more, synapses=synapses)
-    assert _step_end.pushed_at_once(net) == "p"
+    assert _step_end.one_pass(net) == ("s", "p")
     state = start(net)
     found = jax.jit(through)(net, state)
     jax.clear_caches()
@@ -215,29 +215,77 @@ def changed(**fields):
     [
         lambda: network(cell=brain.AdEx()),
         lambda: network(cell=OwnReset()),
-        lambda: network(delay=2),
         lambda: network(surrogate=brain.Triangle(1.0, 0.3)),
         lambda: network(axis="cells"),
         lambda: changed(backend="serial"),
-        lambda: changed(release=brain.ShortTermPlasticity(0.5, 100.0, 50.0)),
-        lambda: changed(source="outside"),
-        lambda: eqx.tree_at(
-            lambda n: n.synapses["s"].kinetics, network(), OwnDecay([5.0, 10.0])
-        ),
+        lambda: dataclasses.replace(network(), projections={}),
     ],
 )
 def test_what_it_is_not_for(make):
-    assert _step_end.pushed_at_once(make()) is None
+    assert _step_end.one_pass(make()) is None
+
+
+def late():
+    net = network()
+    edges = net.projections["p"].connectivity
+    delays = np.random.default_rng(0).integers(1, 9, edges.edges)
+    return changed(connectivity=brain.with_delays(edges, delays))
+
+
+def slow():
+    net = network()
+    other = {"slow": brain.Conductances(brain.Alpha([2.0, 3.0]), [0.0, -70.0])}
+    projection = dataclasses.replace(net.projections["p"], onto="slow")
+    return dataclasses.replace(net, synapses=other, projections={"p": projection})
 
 
 @needs_library
-def test_not_where_something_else_arrives_first():
+@pytest.mark.parametrize(
+    "make, synapse",
+    [
+        (late, "s"),
+        (slow, None),
+        (lambda: network(delay=2), "s"),
+        (lambda: changed(release=brain.ShortTermPlasticity(0.5, 100.0, 50.0)), "s"),
+        (
+            lambda: eqx.tree_at(
+                lambda n: n.synapses["s"].kinetics, network(), OwnDecay([5.0, 10.0])
+            ),
+            None,
+        ),
+    ],
+)
+def test_spikes_that_are_added_afterwards(make, synapse, monkeypatch):
+    net = make()
+    assert _step_end.one_pass(net) == (synapse, None)
+    state = start(net)
+    jax.clear_caches()
+    found = jax.jit(through)(net, state)
+    jax.clear_caches()
+    apart(monkeypatch)
+    wanted = jax.jit(through)(net, state)
+    np.testing.assert_array_equal(found[1][0], wanted[1][0])
+    assert found[1][0].any()
+
+
+@needs_library
+def test_not_before_what_arrives_first():
     net = network()
-    assert _step_end.pushed_at_once(net, ["s"]) is None
+    assert _step_end.one_pass(net, ["s"]) == ("s", None)
     late = dataclasses.replace(net.projections["p"], delay=3)
     both = {"late": late, **net.projections}
     net = dataclasses.replace(net, projections=both)
-    assert _step_end.pushed_at_once(net) is None
+    assert _step_end.one_pass(net) == ("s", None)
+
+
+def test_voltages_of_another_precision(x64):
+    net = network()
+    state = start(net)
+    cells = jax.tree.map(lambda a: a.astype(jnp.float32), state.cells)
+    after, spiked = net.step(state._replace(cells=cells), current_pa=400.0)
+    wanted, others = net.step(state, current_pa=400.0)
+    np.testing.assert_array_equal(spiked, others)
+    np.testing.assert_allclose(after.synapses["s"], wanted.synapses["s"], rtol=1e-6)
 
 
 def test_other_machines_do_without(monkeypatch):
