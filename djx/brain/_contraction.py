@@ -91,6 +91,11 @@ class Contraction(Operation):
     def _cleared(self, ring, given):
         """A ring of which this step's row is zero, in every lane."""
         step, count = given["step"], self.shape[0]
+        if not step.ndim:  # in place
+            axis = len(self.lanes)
+            first = jax.lax.slice_in_dim(ring, 0, 1, axis=axis)
+            row = varying_alike(jnp.zeros_like(first), ring)
+            return jax.lax.dynamic_update_slice_in_dim(ring, row, step % count, axis)
         # All lanes are the ring's; of some the steps differ.
         has = zip(self.lanes, self.axes_of("step"), strict=True)
         sizes = [lane.size if differs else 1 for lane, differs in has]
@@ -145,7 +150,7 @@ class Contraction(Operation):
                 part = dataclasses.replace(self, adds=adds, clears=self.clears and adds)
                 changed = {**values, name: tangent, "into": total}
                 (total,) = bind(part, *[changed[n] for n in part.names])
-            if self.clears and not [name for name in moving if name != "into"]:
+            if self.clears and not moving:
                 total = self._cleared(total, values)
             return [total]
 

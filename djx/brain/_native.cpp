@@ -413,6 +413,21 @@ T* begun(const ffi::AnyBuffer& argument, ffi::Result<ffi::AnyBuffer>& result) {
   return static_cast<T*>(to);
 }
 
+// Operands, of which lanes may share all but the first three.
+enum OfEnd {
+  kV,
+  kLeft,
+  kInlet,
+  kThreshold,
+  kReset,
+  kLasts,
+  kKept,
+  kEndWeights,
+  kRows,
+  kTargets,
+  kEndOperands
+};
+
 ffi::Error step_end(ffi::AnyBuffer v, ffi::AnyBuffer left, ffi::AnyBuffer inlet,
                     ffi::AnyBuffer threshold, ffi::AnyBuffer reset,
                     ffi::AnyBuffer lasts, ffi::AnyBuffer kept, ffi::AnyBuffer weights,
@@ -421,32 +436,44 @@ ffi::Error step_end(ffi::AnyBuffer v, ffi::AnyBuffer left, ffi::AnyBuffer inlet,
                     ffi::Result<ffi::AnyBuffer> left_to,
                     ffi::Result<ffi::AnyBuffer> inlet_to,
                     ffi::Result<ffi::AnyBuffer> spiked, double steps_a_ms,
-                    double dt_ms, int64_t of) {
-  const int64_t count = v.element_count(), reach = inlet.element_count();
-  const Stored<false> source{from<int32_t>(rows, 0),
-                             from<int32_t>(targets, 0),
-                             nullptr,
-                             count,
-                             reach,
-                             static_cast<int64_t>(targets.element_count()),
-                             0,
-                             0};
+                    double dt_ms, int64_t of, int64_t own, int64_t lanes,
+                    ffi::Span<const int64_t> batched) {
+  const ffi::AnyBuffer all[kEndOperands] = {v,     left, inlet,   threshold, reset,
+                                            lasts, kept, weights, rows,      targets};
+  int64_t sizes[kEndOperands];  // of a lane
+  for (int k = 0; k < kEndOperands; ++k) {
+    sizes[k] = static_cast<int64_t>(all[k].element_count()) / (batched[k] ? lanes : 1);
+  }
   const auto run = [&](auto zero) {
     using T = decltype(zero);
-    const Cells<T> cells{count,
-                         static_cast<int64_t>(kept.element_count()),
-                         begun<T>(v, v_to),
-                         begun<T>(left, left_to),
-                         begun<T>(inlet, inlet_to),
-                         static_cast<uint8_t*>(spiked->untyped_data()),
-                         from<T>(threshold, 0),
-                         from<T>(reset, 0),
-                         from<T>(lasts, 0),
-                         from<T>(kept, 0),
-                         threshold.dimensions().size() > 0,
-                         static_cast<T>(steps_a_ms),
-                         static_cast<T>(dt_ms)};
-    end_step(cells, source, Weights(of), from<T>(weights, 0));
+    T* const to[] = {begun<T>(v, v_to), begun<T>(left, left_to),
+                     begun<T>(inlet, inlet_to)};
+    const auto count = static_cast<int64_t>(v.element_count()) / lanes;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      const auto place = [&](int k) { return batched[k] ? lane * sizes[k] : 0; };
+      const Cells<T> cells{count,
+                           sizes[kKept],
+                           to[0] + lane * count,
+                           to[1] + lane * count,
+                           to[2] + place(kInlet),
+                           static_cast<uint8_t*>(spiked->untyped_data()) + lane * count,
+                           from<T>(threshold, place(kThreshold)),
+                           from<T>(reset, place(kReset)),
+                           from<T>(lasts, place(kLasts)),
+                           from<T>(kept, place(kKept)),
+                           own != 0,
+                           static_cast<T>(steps_a_ms),
+                           static_cast<T>(dt_ms)};
+      const Stored<false> source{from<int32_t>(rows, place(kRows)),
+                                 from<int32_t>(targets, place(kTargets)),
+                                 nullptr,
+                                 count,
+                                 sizes[kInlet],
+                                 sizes[kTargets],
+                                 0,
+                                 0};
+      end_step(cells, source, Weights(of), from<T>(weights, place(kEndWeights)));
+    }
     return ffi::Error::Success();
   };
   if (v.element_type() == ffi::F32) return run(0.0f);
@@ -505,4 +532,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(djx_step_end, step_end,
                                   .Ret<ffi::AnyBuffer>()
                                   .Attr<double>("steps_a_ms")
                                   .Attr<double>("dt_ms")
-                                  .Attr<int64_t>("weights"));
+                                  .Attr<int64_t>("weights")
+                                  .Attr<int64_t>("own")
+                                  .Attr<int64_t>("lanes")
+                                  .Attr<ffi::Span<const int64_t>>("batched"));

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int32
 
+from ..core import varying_alike
 from . import _native
 from ._by_kind import scaled
 from ._cell import Cell, one_less, whole_steps
@@ -120,9 +121,10 @@ def ended(
         Cells and synapses, where they are done with, at the step's end; and who fired.
     """
     cell, dt_ms = network.cell, network.dt_ms
-    own = [cell.threshold_mv, cell.reset_mv, cell.refractory_ms]
-    if any(jnp.ndim(one) for one in own):
-        own = [jnp.broadcast_to(one, cells.v_mv.shape) for one in own]
+    fixed = [cell.threshold_mv, cell.reset_mv, cell.refractory_ms]
+    own = any(jnp.ndim(one) for one in fixed)
+    if own:
+        fixed = [jnp.broadcast_to(one, cells.v_mv.shape) for one in fixed]
     dtype, none = cells.v_mv.dtype, jnp.zeros(0, jnp.int32)
     inlet, kept = jnp.zeros((0, network.cells), dtype), jnp.zeros(0, dtype)
     if ending.synapse is not None:
@@ -135,35 +137,57 @@ def ended(
         given, weights = projection.connectivity, projection.weights
         kind = given.kind_of(jnp.shape(weights), projection.weights_per)
         longest, edges = given.longest, (given.rows, given.targets)
-    v_mv, left_ms, inlet, spiked = _end(kind, longest, dt_ms)(
+    v_mv, left_ms, inlet, spiked = _end(_How(kind, longest, own, dt_ms))(
         cells.v_mv,
         state.cells.refractory_ms,
         inlet,
-        *[jnp.asarray(one, dtype) for one in (*own, kept, weights)],
+        *[jnp.asarray(one, dtype) for one in (*fixed, kept, weights)],
         *edges,
     )
     flowed = {} if ending.synapse is None else {ending.synapse: inlet}
     return cells._replace(v_mv=v_mv, refractory_ms=left_ms), flowed, spiked
 
 
-def _end(kind: str, longest: int, dt_ms: float):
+class _How(NamedTuple):
+    """What is static; lanes are those of one batch, `batched` says of which arrays."""
+
+    weights: str
+    longest: int
+    own: bool  # whether each cell has its own threshold, reset and refractory time
+    dt_ms: float
+    lanes: int | None = None
+    batched: tuple[bool, ...] = (False,) * 10
+
+
+def _end(how: _How):
     """The function of arrays, with its rules for batches and derivatives."""
-    plain = ft.partial(_plain, kind, longest, dt_ms)
+    plain = ft.partial(_plain, how)
+    if how.lanes is not None:
+        plain = _over_lanes(plain, how.batched, how.lanes)
 
     @jax.custom_jvp
     @jax.custom_batching.custom_vmap
     def end(*arrays):
+        # In a program of several devices all of them differ if one does.
+        arrays = varying_alike(arrays, arrays)
         alike = {array.dtype for array in arrays[:3]}
-        if len(alike) > 1 or not alike <= {*_native.DTYPES}:
+        if len(alike) > 1 or not alike <= {*_native.DTYPES} or how.lanes == 0:
             return plain(*arrays)
         return jax.lax.platform_dependent(
-            *arrays, cpu=ft.partial(_in_one_pass, kind, dt_ms), default=plain
+            *arrays, cpu=ft.partial(_in_one_pass, how), default=plain
         )
 
     def of_batch(size, batched, *arrays):
-        axes = [0 if is_batched else None for is_batched in batched]
-        # `push` takes all lanes at once.
-        results = jax.vmap(plain, axes, axis_size=size)(*arrays)
+        if how.lanes is not None:
+            # A batch of batches: `push` takes all its lanes at once.
+            results = _over_lanes(plain, batched, size)(*arrays)
+        else:
+            changing = [
+                array if has_it else jnp.broadcast_to(array, (size, *array.shape))
+                for array, has_it in zip(arrays[:3], batched, strict=False)
+            ]
+            whole = how._replace(lanes=size, batched=(True,) * 3 + (*batched[3:],))
+            results = _end(whole)(*changing, *arrays[3:])
         return results, (True,) * len(results)
 
     end.fun.def_vmap(of_batch)  # pyright: ignore
@@ -171,11 +195,16 @@ def _end(kind: str, longest: int, dt_ms: float):
     return end
 
 
-def _in_one_pass(kind, dt_ms, v_mv, refractory_ms, inlet, *others):
+def _over_lanes(function, batched, size: int):
+    axes = [0 if has_it else None for has_it in batched]
+    return jax.vmap(function, axes, axis_size=size)
+
+
+def _in_one_pass(how: _How, v_mv, refractory_ms, inlet, *others):
     same = [jax.typeof(array) for array in (v_mv, refractory_ms, inlet)]
     call = jax.ffi.ffi_call(
         "djx_step_end",
-        (*same, jax.ShapeDtypeStruct(v_mv.shape, bool)),
+        (*same, same[0].update(dtype=np.dtype(bool))),
         input_output_aliases={place: place for place in range(3)},
     )
     return call(
@@ -183,16 +212,17 @@ def _in_one_pass(kind, dt_ms, v_mv, refractory_ms, inlet, *others):
         refractory_ms,
         inlet,
         *others,
-        steps_a_ms=np.float64(1 / dt_ms),
-        dt_ms=np.float64(dt_ms),
-        weights=np.int64(("none", "one", "sender", "edge").index(kind)),
+        steps_a_ms=np.float64(1 / how.dt_ms),
+        dt_ms=np.float64(how.dt_ms),
+        weights=np.int64(("none", "one", "sender", "edge").index(how.weights)),
+        own=np.int64(how.own),
+        lanes=np.int64(1 if how.lanes is None else how.lanes),
+        batched=np.array(how.batched, np.int64),
     )
 
 
 def _plain(
-    kind: str,
-    longest: int,
-    dt_ms: float,
+    how: _How,
     v_mv: Float[Array, " cells"],
     refractory_ms: Float[Array, " cells"],
     inlet: Float[Array, "kinds cells"],
@@ -205,12 +235,12 @@ def _plain(
     targets: Int32[Array, " edges"],
 ):
     """The same by single operations."""
-    left_ms = one_less(whole_steps(refractory_ms, dt_ms)) * dt_ms
+    left_ms = one_less(whole_steps(refractory_ms, how.dt_ms)) * how.dt_ms
     spiked = (v_mv - threshold_mv >= 0) & (left_ms <= 0)
     inlet = scaled(inlet, kept) if len(inlet) else inlet
-    if kind != "none":
-        edges = Connectivity(targets, rows, inlet.size, longest)
-        per = None if kind == "one" else kind
+    if how.weights != "none":
+        edges = Connectivity(targets, rows, inlet.size, how.longest)
+        per = None if how.weights == "one" else how.weights
         spikes = spiked.astype(inlet.dtype)
         inlet = push(edges, spikes, weights, per=per, into=inlet)
     return (

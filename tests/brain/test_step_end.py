@@ -130,20 +130,66 @@ def test_voltages_that_are_no_numbers_do_not_fire():
 
 
 @needs_library
-def test_batches_are_their_networks():
-    net = network()
+@pytest.mark.parametrize(
+    "weights, own", [("sender", False), ("edge", True), ("one", False)]
+)
+def test_batches_are_their_networks(weights, own):
+    net = network(weights=weights, cell=own_numbers() if own else None)
     starts = [start(net, seed) for seed in range(3)]
-    each = [jax.jit(through)(net, one) for one in starts]
+    factors = jnp.array([0.5, 1.0, 1.5])
     stacked = jax.tree.map(lambda *a: jnp.stack(a), *starts)
-    together = jax.jit(jax.vmap(through, (None, 0)))(net, stacked)
-    for index, one in enumerate(each):
-        raster = together[1][0][index]
-        np.testing.assert_array_equal(raster, one[1][0])
-        # Loops of other shapes may round otherwise.
-        np.testing.assert_allclose(together[1][1][index], one[1][1], rtol=1e-5)
-    many = jax.vmap(lambda current: through(net, starts[0], 200, current)[1][0].sum())
-    counts = many(jnp.array([100.0, 400.0, 800.0]))
-    assert counts[0] < counts[1] < counts[2]
+
+    def scaled(factor, state, current_pa=400.0):
+        sizes = factor * net.projections["p"].weights
+        cell = dataclasses.replace(net.cell, reset_mv=-60.0 - factor)
+        projection = dataclasses.replace(net.projections["p"], weights=sizes)
+        other = dataclasses.replace(net, projections={"p": projection}, cell=cell)
+        return through(other, state, 200, current_pa)[1]
+
+    for axes in [(0, 0), (None, 0), (0, None)]:
+        given = [
+            all_of_them if axis == 0 else one
+            for axis, all_of_them, one in zip(
+                axes, (factors, stacked), (factors[1], starts[0]), strict=True
+            )
+        ]
+        every = jax.jit(jax.vmap(scaled, axes)).lower(*given).compile()
+        assert "djx_step_end" in every.as_text() and "djx_push" not in every.as_text()
+        raster, v_mv = every(*given)
+        for lane in range(3):
+            lane_of = [
+                jax.tree.map(lambda a, lane=lane: a[lane], x) if axis == 0 else x
+                for axis, x in zip(axes, given, strict=True)
+            ]
+            wanted = jax.jit(scaled)(*lane_of)
+            np.testing.assert_array_equal(raster[lane], wanted[0])
+            # Loops of other shapes may round otherwise.
+            np.testing.assert_allclose(v_mv[lane], wanted[1], rtol=1e-5)
+    assert raster.any()
+
+
+@needs_library
+def test_batches_of_batches_and_of_currents():
+    net = network()
+    currents = jnp.array([[100.0, 400.0], [800.0, 400.0]])
+    count = lambda c: through(net, start(net), 200, c)[1][0].sum()  # noqa: E731
+    counts = jax.jit(jax.vmap(jax.vmap(count)))(currents)
+    assert counts[0, 0] < counts[0, 1] == counts[1, 1] < counts[1, 0]
+    none = jax.jit(jax.vmap(count))(jnp.zeros(0))
+    assert none.shape == (0,)
+
+
+@needs_library
+def test_networks_on_devices_of_their_own():
+    net = network()
+    stacked = jax.tree.map(lambda *a: jnp.stack(a), *[start(net, s) for s in range(4)])
+    every = jax.vmap(lambda state: through(net, state)[1][0])
+    mesh = jax.make_mesh((2,), ("seeds",), (jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("seeds")
+    apart = jax.shard_map(every, mesh=mesh, in_specs=spec, out_specs=spec)
+    found = jax.jit(apart)(stacked)
+    np.testing.assert_array_equal(found, jax.jit(every)(stacked))
+    assert found.any()
 
 
 @needs_library
