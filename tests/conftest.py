@@ -23,7 +23,9 @@ from jax._src import compiler  # noqa: E402
 # few optimisations, in a third of the time. Tests of what users get (bits, memory, the
 # text of a program) or that say how to compile are compiled as users compile, and so
 # are all other folders: DJX_TEST_QUICK= (empty) compiles everything so.
-_QUICK = os.environ.get("DJX_TEST_QUICK", "brain diffeq dsp implicit nn").split()
+_QUICK = os.environ.get(
+    "DJX_TEST_QUICK", "brain diffeq dsp implicit nn test_batched_seeds.py"
+).split()
 _EXACT = re.compile(
     r"array_equal|trees_all_equal|tobytes|\bbits\b|memory_analysis|as_text"
     r"|compiler_options|as_shipped"
@@ -56,6 +58,11 @@ class _Compiler:
 
 
 _compiler = _Compiler()
+
+
+def pytest_collection_modifyitems(items):
+    # The longest file first: one that begins when the others end is waited for.
+    items.sort(key=lambda item: item.path.stem != "test_experiments")
 
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures of modules

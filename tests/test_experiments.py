@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from djx.run import Experiment, load, run
@@ -86,8 +85,9 @@ def test_killed_and_resumed_gives_the_same_digests_again(finished, tmp_path):
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert not (tmp_path / "cut" / "result.json").exists()
-    limit = [*command, "train.max_seconds=0.001"]
-    assert subprocess.run(limit, capture_output=True, **kwargs).returncode == 75
+    if path == SMOKE[0]:  # what the loop does, whatever it runs
+        limit = [*command, "train.max_seconds=0.001"]
+        assert subprocess.run(limit, capture_output=True, **kwargs).returncode == 75
     done = subprocess.run(command, capture_output=True, **kwargs)
     assert (done.returncode, done.stderr) == (0, "")
     resumed = json.loads((tmp_path / "cut" / "result.json").read_text())
@@ -100,6 +100,7 @@ def test_killed_and_resumed_gives_the_same_digests_again(finished, tmp_path):
     assert metrics == (results.out / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.parametrize("finished", SMOKE[:1], ids=IDS[:1], indirect=True)
 def test_a_failed_claim_is_exit_status_3(finished):
     """Claims may change after the run: it is read back, not trained again."""
     path, results, _ = finished
@@ -109,14 +110,3 @@ def test_a_failed_claim_is_exit_status_3(finished):
     done = subprocess.run(command, capture_output=True, cwd=ROOT, text=True)
     assert (done.returncode, done.stderr) == (3, "")
     assert "FAILS" in done.stdout and "steps/s" not in done.stdout
-
-
-@pytest.mark.parametrize("path", SMOKE, ids=IDS)
-def test_runs_with_two_batched_seeds(path):
-    spec = load(path, "seeds=[4, 9]", "seed_mode=vmap", "train.steps=2")
-    first = next(iter(spec.arms))
-    alone = dataclasses.replace(spec, arms={first: spec.arms[first]}, claims={})
-    arm = run(alone, progress=False).arms[first]
-    assert set(arm.series) == {4, 9} and arm.digests[4] != arm.digests[9]
-    for series in arm.series.values():
-        assert all(np.isfinite(v).all() for v in series.train.values())
