@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "xla/ffi/api/ffi.h"
 
@@ -481,17 +482,18 @@ ffi::Error step_end(ffi::AnyBuffer v, ffi::AnyBuffer left, ffi::AnyBuffer inlet,
   return ffi::Error::InvalidArgument("voltages: neither float32 nor float64");
 }
 
+// What a handler takes: so many arrays.
+template <int kCount, typename Binding>
+auto arrays(Binding&& binding) {
+  if constexpr (kCount == 1) {
+    return std::move(binding).template Arg<ffi::AnyBuffer>();
+  } else {
+    return arrays<kCount - 1>(std::move(binding).template Arg<ffi::AnyBuffer>());
+  }
+}
+
 auto operands() {
-  return ffi::Ffi::Bind()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
+  return arrays<kOperands>(ffi::Ffi::Bind())
       .Ret<ffi::AnyBuffer>()
       .Attr<int64_t>("by")
       .Attr<ffi::Span<const int64_t>>("axes")
@@ -515,17 +517,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(djx_push_drawn, drawn,
                                   .Attr<int64_t>("seed"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(djx_step_end, step_end,
-                              ffi::Ffi::Bind()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
-                                  .Arg<ffi::AnyBuffer>()
+                              arrays<kEndOperands>(ffi::Ffi::Bind())
                                   .Ret<ffi::AnyBuffer>()
                                   .Ret<ffi::AnyBuffer>()
                                   .Ret<ffi::AnyBuffer>()

@@ -75,19 +75,17 @@ def test_binary_junk(file):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
 
 
-def test_an_unknown_experiment(file):
-    path = file(replaced(('"neural_ode"', '"neural_oed"')))
+@pytest.mark.parametrize(
+    "name, remedy",
+    [
+        ("neural_oed", "did you mean 'neural_ode'?"),
+        ("xyz", "--list shows those that there are"),
+    ],
+)
+def test_an_unknown_experiment(file, name, remedy):
+    path = file(replaced(('"neural_ode"', f'"{name}"')))
     done = run(path)
-    line = f"config error: {path}: experiment: no experiment 'neural_oed'; did you mean"
-    expected = f"{line} 'neural_ode'?\n"
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
-
-
-def test_an_experiment_like_none(file):
-    path = file(replaced(('"neural_ode"', '"xyz"')))
-    done = run(path)
-    line = f"config error: {path}: experiment: no experiment 'xyz'; --list shows those"
-    expected = f"{line} that there are\n"
+    expected = f"config error: {path}: experiment: no experiment '{name}'; {remedy}\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
 
 
